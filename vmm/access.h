@@ -1,0 +1,64 @@
+/*
+ * The access seam: every nondeterministic thing that a guest can learn passes here.
+ *
+ * An *access* is one guest-made port or MMIO element of at most 8 bytes, in the order KVM splits them, or one HLT.
+ * Completed accesses are counted per vCPU since reset: the *position*. Host events (hidden faults, EINTR, internal
+ * exits, interrupts of the host) never count, so a position means the same in both MMU modes and on every host.
+ *
+ * What enters from outside is one of three kinds: external bytes (console input), a step of the virtual clock, and an
+ * interrupt's delivery. Each is announced to the VM's tap, if there is one, with the position at which it happened.
+ */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+struct bus;
+struct access_tap;
+
+enum access_kind { ACCESS_PORT_READ, ACCESS_PORT_WRITE, ACCESS_MMIO_READ, ACCESS_MMIO_WRITE, ACCESS_HLT };
+
+struct access {
+	enum access_kind kind;
+	uint8_t size;	/* bytes: 1..8; 0 for HLT */
+	uint64_t addr;	/* port or gpa; for a device's callback: the offset in its range */
+	uint64_t value; /* written, or to be filled by who answers a read; bits above size are zero */
+};
+
+/* Who brought bytes from outside. */
+enum access_source { ACCESS_CONSOLE };
+
+/*
+ * A listener at the seam, for recording and for statistics. Called on the vCPU's thread, after the fact, in order.
+ * Any function may be NULL. Replay answers through the same seam: it feeds what the recorder was told.
+ */
+struct access_tap {
+	void (*access)(struct access_tap *t, uint64_t position, const struct access *a);
+	void (*external)(struct access_tap *t, uint64_t position, enum access_source source, const void *bytes,
+			 size_t size);
+	void (*clock)(struct access_tap *t, uint64_t position, uint64_t ns);
+	void (*interrupt)(struct access_tap *t, uint64_t position, uint8_t vector);
+};
+
+/* What one vCPU passes through the seam. */
+struct access_port {
+	struct bus *bus;
+	struct access_tap *tap; /* may be NULL; not owned */
+	uint64_t position;
+};
+
+static inline int access_is_read(enum access_kind kind)
+{
+	return kind == ACCESS_PORT_READ || kind == ACCESS_MMIO_READ;
+}
+
+/*
+ * Completes one access: lets the device that owns the address answer (an unowned read gives all ones), counts it, tells
+ * the tap. a->addr must be a port or an MMIO gpa for which bus_has_mmio() or the device hole answers; see bus.h.
+ */
+void access_complete(struct access_port *p, struct access *a);
+
+/* Tells the tap that bytes from outside become visible to the guest, or that an interrupt is delivered, from now on. */
+void access_external(struct access_port *p, enum access_source source, const void *bytes, size_t size);
+void access_interrupt(struct access_port *p, uint8_t vector);
+void access_clock(struct access_port *p, uint64_t ns);

@@ -1,0 +1,65 @@
+/*
+ * The virtual clock: the only source of time for every device of a VM, in ns since the guest was started. It follows the
+ * host's monotonic clock, stands still while the VM is paused, and goes on from the saved value after a restore.
+ *
+ * Timers: a device asks to be called once when the clock has reached a time. Timers belong to the vCPU's thread, which
+ * calls clock_run() between guest runs and wakes up for clock_next().
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct state;
+
+#define CLOCK_NEVER UINT64_MAX
+#define CLOCK_MAX_TIMERS 8
+
+struct clock_timer {
+	uint64_t at; /* ns of the virtual clock, CLOCK_NEVER = not armed */
+	void (*fire)(void *owner, uint64_t now);
+	void *owner;
+};
+
+struct clock {
+	uint64_t base_ns;	 /* clock value when it was last started or stopped */
+	uint64_t host_ns;	 /* host time of that start */
+	uint64_t wall_base_ns;	 /* wall-clock time (UTC, since 1970) of clock value 0 */
+	bool running;
+	uint64_t (*host)(void *); /* host's monotonic time in ns; tests put their own */
+	void *host_arg;
+	struct clock_timer *timers[CLOCK_MAX_TIMERS];
+	unsigned int timer_count;
+	uint64_t next; /* earliest armed time: cached, CLOCK_NEVER = none */
+};
+
+/* A stopped clock at 0. host == NULL means CLOCK_MONOTONIC. wall_ns: what the RTC shows at clock value 0. */
+void clock_init(struct clock *c, uint64_t (*host)(void *), void *host_arg, uint64_t wall_ns);
+
+/* Starts or stops the flow of time; doing so twice changes nothing. */
+void clock_start(struct clock *c);
+void clock_stop(struct clock *c);
+
+/* Now, in ns. Never goes back. */
+uint64_t clock_now(const struct clock *c);
+
+/* Wall-clock time of now, in ns since 1970 UTC. */
+uint64_t clock_wall(const struct clock *c);
+
+/* Adds a timer, not armed; it must outlive the clock. */
+void clock_timer_add(struct clock *c, struct clock_timer *t, void (*fire)(void *, uint64_t), void *owner);
+
+/* Arms t for time `at` (in the past: fires at the next clock_run()), or disarms it with CLOCK_NEVER. */
+void clock_timer_set(struct clock *c, struct clock_timer *t, uint64_t at);
+
+/* Earliest armed time, or CLOCK_NEVER. */
+uint64_t clock_next(const struct clock *c);
+
+/*
+ * Fires every timer that is due, in order of time; a timer is disarmed before it fires and may arm itself again. Stops
+ * after a bounded number of firings, so a guest that programs absurd rates cannot hold the thread.
+ */
+void clock_run(struct clock *c);
+
+/* Time and wall base; timers are saved by their owners. Loading leaves the clock stopped. */
+void clock_visit(struct clock *c, struct state *s);

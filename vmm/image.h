@@ -1,0 +1,50 @@
+/*
+ * Guest images: what a file is, whether it can boot, and its way into guest RAM.
+ *
+ * Errors are said in one line that names the file and the cause. Their class is in the return value: -ENOENT and -ENOEXEC
+ * mean "no such image or not one we can boot" (exit 127), everything else is the host's or the command line's (125).
+ */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+struct mem;
+
+#define IMAGE_MAX_SEGMENTS 32
+
+enum image_kind { IMAGE_PENUMBRA };
+
+/* One PT_LOAD: file bytes [offset, offset + file_size) go to gpa, zeros follow up to size. All checked. */
+struct image_segment {
+	uint64_t gpa, size;
+	uint64_t offset, file_size;
+	uint32_t flags; /* PF_R, PF_W, PF_X */
+};
+
+struct image {
+	const char *path; /* the caller's */
+	int fd;
+	enum image_kind kind;
+	uint32_t abi_version;
+	uint64_t entry; /* gpa of the first instruction */
+	uint64_t low, top; /* gpa range of all segments: [low, top) */
+	struct image_segment segment[IMAGE_MAX_SEGMENTS]; /* ascending gpa, not overlapping */
+	unsigned int segment_count;
+};
+
+/*
+ * Opens `path` and reads what it is. Everything that can be checked without knowing the RAM's size is checked here: a
+ * regular file, ELF64, x86-64, ET_EXEC, whole headers, 1..IMAGE_MAX_SEGMENTS segments that lie inside the file, do not
+ * wrap, overlap or reach below ABI_LOAD_MIN, an entry inside an executable segment, our note with a version we speak.
+ * Returns 0 or a logged error; then nothing is left open.
+ */
+int image_open(struct image *im, const char *path);
+
+/*
+ * Reads the segments into RAM, which must be all zero there (so what is zero in the image is not written). An image that
+ * does not fit is a logged -ENOSPC that says how much RAM it needs; a file that shrank meanwhile is -ENOEXEC.
+ */
+int image_load(const struct image *im, struct mem *m);
+
+void image_close(struct image *im);
