@@ -21,7 +21,7 @@ struct mem_region {
 	uint8_t *hva;
 };
 
-/* Told after something happened to guest pages [gpa, gpa + size). Not owned; stays registered until removed. */
+/* Told about whole guest pages [gpa, gpa + size) of one region. Not owned; stays registered until removed. */
 struct mem_listener {
 	void (*dirtied)(struct mem_listener *l, uint64_t gpa, uint64_t size); /* written through the door; may be NULL */
 	void (*remapped)(struct mem_listener *l, uint64_t gpa, uint64_t size); /* other host pages; may be NULL */
