@@ -1,0 +1,119 @@
+#include "vmm/cpu_model.h"
+
+#include <errno.h>
+#include <linux/kvm.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdlib.h>
+
+#include "guest/abi.h"
+#include "vmm/log.h"
+
+/*
+ * Leaves and bits: AMD APM vol. 3, appendix E; Intel SDM vol. 2, CPUID. Family 15, model 107, stepping 1 is the plain
+ * K8 that other monitors show as well: guests apply no errata of newer chips to it.
+ */
+#define SIGNATURE 0x00060fb1u
+#define VENDOR_B 0x68747541u /* "Auth" */
+#define VENDOR_D 0x69746e65u /* "enti" */
+#define VENDOR_C 0x444d4163u /* "cAMD" */
+
+enum reg { EAX, EBX, ECX, EDX };
+
+struct feature {
+	uint32_t leaf;
+	enum reg reg;
+	uint8_t bit;
+	const char *required; /* its name, if no guest can do without */
+	uint32_t fact;	      /* ABI_CPU_* bit that tells guests of it */
+};
+
+static const struct feature features[] = {
+	{0x1, EDX, 0, "fpu", 0}, {0x1, EDX, 2, NULL, 0}, /* de */
+	{0x1, EDX, 3, "pse", 0}, {0x1, EDX, 4, NULL, 0}, /* tsc */
+	{0x1, EDX, 5, "msr", 0}, {0x1, EDX, 6, "pae", 0},
+	{0x1, EDX, 8, "cx8", 0}, {0x1, EDX, 11, NULL, 0}, /* sep */
+	{0x1, EDX, 13, "pge", 0}, {0x1, EDX, 15, "cmov", 0},
+	{0x1, EDX, 16, "pat", 0}, {0x1, EDX, 17, NULL, 0}, /* pse36 */
+	{0x1, EDX, 19, NULL, 0}, /* clflush */
+	{0x1, EDX, 23, NULL, 0}, /* mmx */
+	{0x1, EDX, 24, "fxsr", 0}, {0x1, EDX, 25, "sse", 0},
+	{0x1, EDX, 26, "sse2", 0}, {0x1, ECX, 0, "sse3", 0},
+	{0x1, ECX, 9, NULL, 0}, /* ssse3 */
+	{0x1, ECX, 13, "cx16", 0}, {0x1, ECX, 19, NULL, 0}, /* sse4.1 */
+	{0x1, ECX, 20, NULL, 0}, /* sse4.2 */
+	{0x1, ECX, 23, NULL, 0}, /* popcnt */
+	{0x7, EBX, 7, NULL, ABI_CPU_SMEP}, {0x7, EBX, 9, NULL, 0}, /* erms */
+	{0x7, ECX, 2, NULL, ABI_CPU_UMIP}, {0x80000001, EDX, 11, "syscall", 0},
+	{0x80000001, EDX, 20, "nx", ABI_CPU_NX}, {0x80000001, EDX, 29, "lm", 0},
+	{0x80000001, ECX, 0, "lahf_lm", 0},
+};
+
+static const struct kvm_cpuid_entry2 leaves[] = {
+	{.function = 0x0, .eax = 0x7, .ebx = VENDOR_B, .ecx = VENDOR_C, .edx = VENDOR_D},
+	/* ebx: clflush of 64 bytes, one logical CPU; ecx: running under a hypervisor */
+	{.function = 0x1, .eax = SIGNATURE, .ebx = 0x00010800, .ecx = 1u << 31},
+	{.function = 0x7, .flags = KVM_CPUID_FLAG_SIGNIFCANT_INDEX},
+	{.function = 0x40000000, .eax = 0x40000000, .ebx = 0x756e6550, .ecx = 0x6172626d, .edx = 0}, /* "Penumbra" */
+	{.function = 0x80000000, .eax = 0x80000008, .ebx = VENDOR_B, .ecx = VENDOR_C, .edx = VENDOR_D},
+	{.function = 0x80000001, .eax = SIGNATURE},
+	{.function = 0x80000002, .eax = 0x756e6550, .ebx = 0x6172626d, .ecx = 0x38782d20, .edx = 0x34362d36}, /* "Penumbra -x86-64" */
+	{.function = 0x80000003, .eax = 0x0032762d}, /* "-v2" */
+	{.function = 0x80000004},
+	{.function = 0x80000008, .eax = 0x3028}, /* 40 physical, 48 virtual address bits */
+};
+
+#define LEAF_COUNT (sizeof(leaves) / sizeof(*leaves))
+#define FEATURE_COUNT (sizeof(features) / sizeof(*features))
+
+static const struct kvm_cpuid_entry2 *find(const struct kvm_cpuid_entry2 *entries, size_t n, uint32_t leaf)
+{
+	for (size_t i = 0; i < n; i++)
+		if (entries[i].function == leaf && entries[i].index == 0)
+			return &entries[i];
+	return NULL;
+}
+
+static uint32_t *reg_of(struct kvm_cpuid_entry2 *e, enum reg reg)
+{
+	uint32_t *regs[] = {&e->eax, &e->ebx, &e->ecx, &e->edx};
+
+	return regs[reg];
+}
+
+static bool has(const struct kvm_cpuid2 *supported, const struct feature *f)
+{
+	const struct kvm_cpuid_entry2 *e = find(supported->entries, supported->nent, f->leaf);
+	struct kvm_cpuid_entry2 copy;
+
+	if (!e)
+		return false;
+	copy = *e;
+	return *reg_of(&copy, f->reg) >> f->bit & 1;
+}
+
+int cpu_model_create(const struct kvm_cpuid2 *supported, struct kvm_cpuid2 **table, uint32_t *facts)
+{
+	struct kvm_cpuid2 *t = calloc(1, sizeof(*t) + sizeof(leaves));
+
+	if (!t)
+		return log_errno(ENOMEM, "CPU model");
+	t->nent = LEAF_COUNT;
+	for (size_t i = 0; i < LEAF_COUNT; i++)
+		t->entries[i] = leaves[i];
+	*facts = 0;
+	for (size_t i = 0; i < FEATURE_COUNT; i++) {
+		const struct feature *f = &features[i];
+		const struct kvm_cpuid_entry2 *e = find(leaves, LEAF_COUNT, f->leaf);
+
+		if (has(supported, f)) {
+			*reg_of(&t->entries[e - leaves], f->reg) |= 1u << f->bit;
+			*facts |= f->fact;
+		} else if (f->required) {
+			free(t);
+			return log_bad(ENOTSUP, "CPU model: this host's KVM offers no %s", f->required);
+		}
+	}
+	*table = t;
+	return 0;
+}

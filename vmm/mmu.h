@@ -1,0 +1,67 @@
+/*
+ * The MMU seam: what a backend (ept/, shadow/) gives the run loop. A backend decides how the guest's paging is run on this
+ * host; everything above it sees only `struct cpu_state`. All functions are called on the vCPU's thread, the vCPU
+ * stopped, unless said otherwise; int functions return 0 or a logged -errno.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct cpu_event;
+struct cpu_state;
+struct vcpu;
+struct vm;
+
+/* What became of an exit that KVM_RUN returned. */
+enum mmu_verdict {
+	MMU_NOT_MINE, /* the run loop's exit table decides */
+	MMU_DONE,     /* handled: run on, or the VM has ended */
+};
+
+/* What a memory access wants; combine. */
+enum mmu_access { MMU_READ = 0, MMU_WRITE = 1, MMU_EXEC = 2, MMU_USER = 4 };
+
+struct mmu_stats {
+	uint64_t hidden_faults;
+	uint64_t pte_writes;
+};
+
+struct mmu_ops {
+	const char *name; /* as in --mmu */
+
+	/* Makes the VM's RAM and first vCPU ready for this backend; sets vm->mmu_data. Not yet any state. */
+	int (*attach)(struct vm *vm);
+	void (*detach)(struct vm *vm);
+
+	/* State out of and into a vCPU. The vCPU is at an instruction boundary: callers drain first (vcpu_drain()). */
+	int (*export_state)(struct vcpu *v, struct cpu_state *cs);
+	int (*import_state)(struct vcpu *v, const struct cpu_state *cs);
+
+	/* Last thing before every KVM_RUN; NULL if there is nothing to do. */
+	int (*prepare)(struct vcpu *v);
+
+	/* First look at every exit. */
+	enum mmu_verdict (*handle_exit)(struct vcpu *v);
+
+	/*
+	 * Could the guest take an interrupt right now (IF = 1, no shadow, none in delivery)? If not, window() asks for an
+	 * exit as soon as it can, or takes the wish back.
+	 */
+	bool (*interruptible)(struct vcpu *v);
+	void (*window)(struct vcpu *v, bool wanted);
+
+	/* Delivers an interrupt (the guest is interruptible) or exception through the guest's IDT at the next run. */
+	int (*deliver)(struct vcpu *v, const struct cpu_event *event);
+
+	/*
+	 * Walks the guest's tables as they are now: gva -> gpa for an access of kind `access` (enum mmu_access), without
+	 * side effects. Returns 0 or -EFAULT (not logged) where the guest would fault.
+	 */
+	int (*translate)(struct vcpu *v, uint64_t gva, unsigned int access, uint64_t *gpa);
+
+	/* Guest pages were exchanged or written by the VMM while this backend may hold translations; NULL = no matter. */
+	void (*memory_changed)(struct vm *vm, uint64_t gpa, uint64_t size);
+
+	void (*stats)(const struct vm *vm, struct mmu_stats *stats);
+};

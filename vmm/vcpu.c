@@ -1,0 +1,211 @@
+#include "vmm/vcpu.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <linux/futex.h>
+#include <linux/kvm.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "vmm/clock.h"
+#include "vmm/ensure.h"
+#include "vmm/exit.h"
+#include "vmm/kvm.h"
+#include "vmm/log.h"
+#include "vmm/vm.h"
+
+#define NS_PER_S 1000000000ull
+
+static int kick_signal(void)
+{
+	return SIGRTMIN;
+}
+
+/*
+ * The signal only has to interrupt KVM_RUN or a blocked write. For a kick immediate_exit is already raised; a timer has
+ * nobody to raise it but us, in case it expires between the last look at the clock and KVM_RUN.
+ */
+static void on_kick(int signal, siginfo_t *info, void *context)
+{
+	struct vcpu *v = info->si_value.sival_ptr;
+
+	if (info->si_code == SI_TIMER)
+		__atomic_store_n(&v->run->immediate_exit, 1, __ATOMIC_SEQ_CST);
+}
+
+int vcpu_init_process(void)
+{
+	struct sigaction action = {.sa_sigaction = on_kick, .sa_flags = SA_SIGINFO};
+
+	sigemptyset(&action.sa_mask);
+	return sigaction(kick_signal(), &action, NULL) ? log_errno(errno, "sigaction") : 0;
+}
+
+static int map_run_area(struct vcpu *v)
+{
+	void *p = mmap(NULL, v->vm->kvm->run_size, PROT_READ | PROT_WRITE, MAP_SHARED, v->fd, 0);
+
+	if (p == MAP_FAILED)
+		return log_errno(errno, "mmap of the vCPU's shared area");
+	v->run = p;
+	return 0;
+}
+
+int vcpu_create(struct vcpu *v, struct vm *vm)
+{
+	int r;
+
+	*v = (struct vcpu){.vm = vm, .armed = CLOCK_NEVER, .port.bus = &vm->bus};
+	pthread_mutex_init(&v->lock, NULL);
+	v->fd = kvm_create_vcpu(vm->fd, 0);
+	if (v->fd < 0)
+		return v->fd;
+	r = map_run_area(v);
+	if (r < 0)
+		goto close;
+	r = kvm_set_cpuid(v->fd, vm->cpuid);
+	if (r < 0)
+		goto unmap;
+	return 0;
+unmap:
+	munmap(v->run, vm->kvm->run_size);
+close:
+	close(v->fd);
+	return r;
+}
+
+void vcpu_destroy(struct vcpu *v)
+{
+	ensure(!v->has_thread);
+	munmap(v->run, v->vm->kvm->run_size);
+	close(v->fd);
+	pthread_mutex_destroy(&v->lock);
+}
+
+void vcpu_kick(struct vcpu *v)
+{
+	atomic_store(&v->kicked, 1);
+	__atomic_store_n(&v->run->immediate_exit, 1, __ATOMIC_SEQ_CST);
+	syscall(SYS_futex, &v->kicked, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0);
+	if (v->has_thread)
+		pthread_kill(v->thread, kick_signal());
+}
+
+void vcpu_post(struct vcpu *v, struct vcpu_work *w)
+{
+	w->next = NULL;
+	pthread_mutex_lock(&v->lock);
+	if (v->last)
+		v->last->next = w;
+	else
+		v->first = w;
+	v->last = w;
+	pthread_mutex_unlock(&v->lock);
+	vcpu_kick(v);
+}
+
+static struct vcpu_work *next_work(struct vcpu *v)
+{
+	struct vcpu_work *w;
+
+	pthread_mutex_lock(&v->lock);
+	w = v->first;
+	if (w)
+		v->first = w->next;
+	if (!v->first)
+		v->last = NULL;
+	pthread_mutex_unlock(&v->lock);
+	return w;
+}
+
+void vcpu_take_work(struct vcpu *v)
+{
+	struct vcpu_work *w;
+
+	/* Lowered before the kick is, so that a kick from now on is seen by KVM_RUN or by the next look at `kicked`. */
+	__atomic_store_n(&v->run->immediate_exit, 0, __ATOMIC_SEQ_CST);
+	if (!atomic_exchange(&v->kicked, 0))
+		return;
+	while ((w = next_work(v)))
+		w->run(w, v->vm);
+}
+
+static struct timespec to_timespec(uint64_t ns)
+{
+	return (struct timespec){.tv_sec = (time_t)(ns / NS_PER_S), .tv_nsec = (long)(ns % NS_PER_S)};
+}
+
+static int create_timer(struct vcpu *v)
+{
+	struct sigevent event = {.sigev_notify = SIGEV_THREAD_ID, .sigev_signo = kick_signal(), .sigev_value.sival_ptr = v};
+
+	event._sigev_un._tid = gettid();
+	if (timer_create(CLOCK_MONOTONIC, &event, &v->timer))
+		return log_errno(errno, "timer_create");
+	v->has_timer = true;
+	return 0;
+}
+
+/* Has the thread's timer interrupt KVM_RUN when the next timer of the VM's clock is due. */
+static int arm_timer(struct vcpu *v)
+{
+	uint64_t next = clock_next(&v->vm->clock), now;
+	struct itimerspec when = {0};
+	int r;
+
+	if (next == v->armed)
+		return 0;
+	if (!v->has_timer && (r = create_timer(v)) < 0)
+		return r;
+	if (next != CLOCK_NEVER) {
+		now = clock_now(&v->vm->clock);
+		when.it_value = to_timespec(next > now ? next - now : 1);
+	}
+	timer_settime(v->timer, 0, &when, NULL);
+	v->armed = next;
+	return 0;
+}
+
+int vcpu_enter(struct vcpu *v)
+{
+	int r = arm_timer(v);
+
+	if (r < 0)
+		return r;
+	r = kvm_run(v->fd);
+	if (r == -EINTR) {
+		v->exits_interrupted++;
+		v->armed = CLOCK_NEVER - 1; /* the timer may have been what expired: arm it anew */
+	} else if (r == 0 && v->run->exit_reason < VCPU_EXIT_KINDS) {
+		v->exits[v->run->exit_reason]++;
+	}
+	return r;
+}
+
+void vcpu_sleep(struct vcpu *v)
+{
+	uint64_t next = clock_next(&v->vm->clock), now = clock_now(&v->vm->clock);
+	struct timespec timeout;
+
+	if (next <= now)
+		return;
+	timeout = to_timespec(next - now);
+	syscall(SYS_futex, &v->kicked, FUTEX_WAIT_PRIVATE, 0, next == CLOCK_NEVER ? NULL : &timeout, NULL, 0);
+}
+
+int vcpu_drain(struct vcpu *v)
+{
+	int r;
+
+	for (;;) {
+		__atomic_store_n(&v->run->immediate_exit, 1, __ATOMIC_SEQ_CST);
+		r = kvm_run(v->fd);
+		if (r == -EINTR)
+			return 0;
+		if (r < 0)
+			return r;
+		exit_handle(v);
+	}
+}

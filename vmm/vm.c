@@ -1,0 +1,164 @@
+#include "vmm/vm.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "vmm/boot.h"
+#include "vmm/cpu_model.h"
+#include "vmm/cpu_state.h"
+#include "vmm/image.h"
+#include "vmm/kvm.h"
+#include "vmm/log.h"
+
+#define IRQ_TIMER 0
+#define IRQ_COM1 4
+#define IRQ_RTC 8
+
+static const struct {
+	const char *name, *whose;
+	int status; /* -1: the guest's own code */
+} end_table[] = {
+	[VM_RUNNING] = {"running", "", 0},
+	[VM_EXITED] = {"exited", "guest", -1},
+	[VM_KILLED] = {"killed", "guest", 126},
+	[VM_TIMED_OUT] = {"timed out", "guest", 126},
+	[VM_HOST_LIMIT] = {"cannot in this mode on this host", "host", 125},
+	[VM_HOST_FAILED] = {"host failed", "host", 125},
+	[VM_STOPPED] = {"stopped", "user", 130},
+};
+
+const char *vm_end_name(enum vm_end_kind kind)
+{
+	return end_table[kind].name;
+}
+
+const char *vm_end_whose(enum vm_end_kind kind)
+{
+	return end_table[kind].whose;
+}
+
+int vm_end_status(const struct vm_end *end)
+{
+	int status = end_table[end->kind].status;
+
+	return status < 0 ? end->code : status;
+}
+
+void vm_end(struct vm *vm, enum vm_end_kind kind, uint8_t code, const char *fmt, ...)
+{
+	va_list args;
+
+	if (vm_ended(vm))
+		return;
+	vm->end.kind = kind;
+	vm->end.code = code;
+	va_start(args, fmt);
+	vsnprintf(vm->end.reason, sizeof(vm->end.reason), fmt, args);
+	va_end(args);
+}
+
+static void on_exit_port(void *arg, uint8_t code)
+{
+	vm_end(arg, VM_EXITED, code, "the guest ended with code %u", code);
+}
+
+static uint64_t wall_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_REALTIME, &ts);
+	return (uint64_t)ts.tv_sec * 1000000000ull + (uint64_t)ts.tv_nsec;
+}
+
+static struct irq_line line(struct vm *vm, unsigned int n)
+{
+	return (struct irq_line){.set = pic_set_irq, .controller = &vm->pic, .n = n};
+}
+
+static void add_devices(struct vm *vm)
+{
+	bus_init(&vm->bus);
+	clock_init(&vm->clock, NULL, NULL, wall_ns());
+	pic_init(&vm->pic, &vm->bus);
+	pit_init(&vm->pit, &vm->bus, &vm->clock, line(vm, IRQ_TIMER));
+	uart_init(&vm->uart, &vm->bus, line(vm, IRQ_COM1), console_put, &vm->console);
+	rtc_init(&vm->rtc, &vm->bus, &vm->clock, line(vm, IRQ_RTC));
+	abi_device_init(&vm->abi, &vm->bus, &vm->clock, on_exit_port, vm);
+}
+
+/* Loads the image and sets the first vCPU before its first instruction. */
+static int boot(struct vm *vm, const struct vm_config *config)
+{
+	struct cpu_state cs;
+	int r = image_load(config->image, &vm->mem);
+
+	if (r < 0)
+		return r;
+	r = boot_prepare(vm, config, &cs);
+	if (r < 0)
+		return r;
+	return vm->mmu->import_state(&vm->vcpu, &cs);
+}
+
+int vm_create(struct vm *vm, const struct vm_config *config)
+{
+	int r;
+
+	*vm = (struct vm){.kvm = config->kvm, .mmu = config->mmu, .number = config->number};
+	add_devices(vm);
+	r = console_init(&vm->console, vm, &config->console);
+	if (r < 0)
+		return r;
+	r = mem_create(&vm->mem, config->mem, config->huge);
+	if (r < 0)
+		goto console;
+	r = cpu_model_create(config->kvm->supported, &vm->cpuid, &vm->abi_cpu);
+	if (r < 0)
+		goto mem;
+	vm->fd = r = kvm_create_vm(config->kvm);
+	if (r < 0)
+		goto cpuid;
+	r = slots_create(&vm->slots, vm->fd, &vm->mem);
+	if (r < 0)
+		goto close;
+	r = vcpu_create(&vm->vcpu, vm);
+	if (r < 0)
+		goto slots;
+	r = vm->mmu->attach(vm);
+	if (r < 0)
+		goto vcpu;
+	r = boot(vm, config);
+	if (r < 0)
+		goto detach;
+	return 0;
+detach:
+	vm->mmu->detach(vm);
+vcpu:
+	vcpu_destroy(&vm->vcpu);
+slots:
+	slots_destroy(&vm->slots);
+close:
+	close(vm->fd);
+cpuid:
+	free(vm->cpuid);
+mem:
+	mem_destroy(&vm->mem);
+console:
+	console_destroy(&vm->console);
+	return r;
+}
+
+void vm_destroy(struct vm *vm)
+{
+	vm->mmu->detach(vm);
+	vcpu_destroy(&vm->vcpu);
+	slots_destroy(&vm->slots);
+	close(vm->fd);
+	free(vm->cpuid);
+	mem_destroy(&vm->mem);
+	console_destroy(&vm->console);
+}

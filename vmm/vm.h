@@ -1,0 +1,103 @@
+/*
+ * A virtual machine: RAM, devices, clock, one vCPU and an MMU backend, put together. Nothing in it is shared with other
+ * VMs of the process but the `struct kvm` and the backend's code.
+ *
+ * A VM ends once, for its first reason; whose doing it was is part of the reason and never guessed afterwards.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "vmm/abi_device.h"
+#include "vmm/bus.h"
+#include "vmm/clock.h"
+#include "vmm/console.h"
+#include "vmm/mem.h"
+#include "vmm/mmu.h"
+#include "vmm/pic8259.h"
+#include "vmm/pit8254.h"
+#include "vmm/rtc.h"
+#include "vmm/slots.h"
+#include "vmm/uart16550.h"
+#include "vmm/vcpu.h"
+
+struct image;
+struct kvm;
+struct kvm_cpuid2;
+
+enum vm_end_kind {
+	VM_RUNNING,
+	VM_EXITED,     /* the guest ended itself; code is its own */
+	VM_KILLED,     /* for what the guest did */
+	VM_TIMED_OUT,  /* --timeout: the guest did not end in time */
+	VM_HOST_LIMIT, /* this host, or this mode on this host, cannot do what the guest asks rightly */
+	VM_HOST_FAILED,
+	VM_STOPPED,    /* by the user */
+};
+
+struct vm_end {
+	enum vm_end_kind kind;
+	uint8_t code;
+	char reason[224];
+};
+
+struct vm_config {
+	const struct kvm *kvm;
+	const struct mmu_ops *mmu;
+	const struct image *image;
+	const char *cmdline;	 /* what the guest gets as its command line */
+	const char *initrd;	 /* path, NULL = none */
+	uint64_t mem;		 /* bytes of RAM */
+	enum mem_huge huge;
+	unsigned int number;	 /* of this VM in the process, from 0 */
+	struct console_config console;
+};
+
+struct vm {
+	const struct kvm *kvm;
+	struct kvm_cpuid2 *cpuid; /* the CPU model */
+	uint32_t abi_cpu;	  /* ABI_CPU_* facts told to the guest; the backend may add to them */
+	int fd;
+	unsigned int number;
+	struct mem mem;
+	struct slots slots;
+	struct bus bus;
+	struct clock clock;
+	struct pic8259 pic;
+	struct pit8254 pit;
+	struct uart16550 uart;
+	struct rtc rtc;
+	struct abi_device abi;
+	struct console console;
+	struct vcpu vcpu;
+	const struct mmu_ops *mmu;
+	void *mmu_data; /* the backend's */
+	struct vm_end end;
+};
+
+/*
+ * Makes a VM ready to run its image. The config and what it points to must outlive the call only, except kvm and mmu.
+ * Returns 0 or a logged -errno, with nothing left behind.
+ */
+int vm_create(struct vm *vm, const struct vm_config *config);
+void vm_destroy(struct vm *vm);
+
+/* The vCPU's thread: ends the VM unless it has ended already. The reason is one line, for people. */
+void vm_end(struct vm *vm, enum vm_end_kind kind, uint8_t code, const char *fmt, ...)
+	__attribute__((format(printf, 4, 5)));
+
+#define vm_kill(vm, ...) vm_end(vm, VM_KILLED, 0, __VA_ARGS__)
+#define vm_fail(vm, ...) vm_end(vm, VM_HOST_FAILED, 0, __VA_ARGS__)
+
+static inline bool vm_ended(const struct vm *vm)
+{
+	return vm->end.kind != VM_RUNNING;
+}
+
+/* Name of an end's kind as statistics print it, and whose doing it was ("guest", "host", "user"). */
+const char *vm_end_name(enum vm_end_kind kind);
+const char *vm_end_whose(enum vm_end_kind kind);
+
+/* Exit status of the program for this end, as design and manual page say. */
+int vm_end_status(const struct vm_end *end);
