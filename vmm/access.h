@@ -54,7 +54,8 @@ static inline int access_is_read(enum access_kind kind)
 
 /*
  * Completes one access: lets the device that owns the address answer (an unowned read gives all ones), counts it, tells
- * the tap. a->addr must be a port or an MMIO gpa for which bus_has_mmio() or the device hole answers; see bus.h.
+ * the tap. a->addr must be a port or an MMIO gpa that bus_find() or the device hole answers; see bus.h. Bits of
+ * a->value above its size are cleared. The tap is told the position that includes this access: 1 for the first one.
  */
 void access_complete(struct access_port *p, struct access *a);
 

@@ -15,6 +15,9 @@ struct state;
 struct device {
 	const char *name;
 
+	/* A device of 8-bit registers, as on ISA: the bus splits wider accesses into bytes, lowest address first. */
+	bool byte_wide;
+
 	/*
 	 * Answers one access inside a range the device claimed; a->addr is the offset in that range and a->size is 1..8.
 	 * `range` is the number given to bus_claim(). A read fills a->value, zero above a->size bytes.
@@ -58,8 +61,13 @@ void bus_claim(struct bus *b, struct device *d, enum bus_space space, uint64_t b
 /* The range that holds every byte of [addr, addr + size), or NULL. */
 const struct bus_range *bus_find(const struct bus *b, enum bus_space space, uint64_t addr, uint64_t size);
 
-/* Lets the owner of a->addr answer; without one a read gives all ones and a write is dropped. */
+/*
+ * Lets the owner of a->addr answer; without one a read gives all ones and a write is dropped. An access that no range
+ * holds whole is split into bytes, each for its own owner.
+ */
 void bus_access(struct bus *b, struct access *a);
 
 void bus_reset(struct bus *b);
+
+/* Saves or loads every device. When a load fails (s->error), all devices are left reset. */
 void bus_visit(struct bus *b, struct state *s);

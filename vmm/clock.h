@@ -13,6 +13,7 @@
 struct state;
 
 #define CLOCK_NEVER UINT64_MAX
+#define CLOCK_MAX_NS (UINT64_MAX / 4) /* times above are refused on load, so devices may add periods without care */
 #define CLOCK_MAX_TIMERS 8
 
 struct clock_timer {

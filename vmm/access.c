@@ -1,0 +1,37 @@
+#include "vmm/access.h"
+
+#include "vmm/bus.h"
+
+static uint64_t size_mask(unsigned int size)
+{
+	return size < 8 ? (1ull << (8 * size)) - 1 : UINT64_MAX;
+}
+
+void access_complete(struct access_port *p, struct access *a)
+{
+	a->value &= size_mask(a->size);
+	if (a->kind != ACCESS_HLT)
+		bus_access(p->bus, a);
+	a->value &= size_mask(a->size);
+	p->position++;
+	if (p->tap && p->tap->access)
+		p->tap->access(p->tap, p->position, a);
+}
+
+void access_external(struct access_port *p, enum access_source source, const void *bytes, size_t size)
+{
+	if (p->tap && p->tap->external)
+		p->tap->external(p->tap, p->position, source, bytes, size);
+}
+
+void access_interrupt(struct access_port *p, uint8_t vector)
+{
+	if (p->tap && p->tap->interrupt)
+		p->tap->interrupt(p->tap, p->position, vector);
+}
+
+void access_clock(struct access_port *p, uint64_t ns)
+{
+	if (p->tap && p->tap->clock)
+		p->tap->clock(p->tap, p->position, ns);
+}
