@@ -24,6 +24,7 @@
 #define ABI_NOTE_VERSION 1u
 
 #define ABI_LOAD_MIN 0x10000ull
+#define ABI_IDENTITY_SIZE 0x40000000ull /* what CR3 maps at entry, from gpa 0 on; the entry point lies inside */
 #define ABI_HOLE_START 0xc0000000ull /* gpa of the device hole; RAM that does not fit below goes on at ABI_HOLE_END */
 #define ABI_HOLE_END 0x100000000ull
 

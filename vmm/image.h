@@ -18,6 +18,7 @@ enum image_kind { IMAGE_PENUMBRA };
 /* One PT_LOAD: file bytes [offset, offset + file_size) go to gpa, zeros follow up to size. All checked. */
 struct image_segment {
 	uint64_t gpa, size;
+	uint64_t gva; /* where the guest will map it; only names for people come from it */
 	uint64_t offset, file_size;
 	uint32_t flags; /* PF_R, PF_W, PF_X */
 };
@@ -27,19 +28,34 @@ struct image {
 	int fd;
 	enum image_kind kind;
 	uint32_t abi_version;
-	uint64_t entry; /* gpa of the first instruction */
+	uint64_t entry; /* gpa of the first instruction, below ABI_IDENTITY_SIZE */
+	uint64_t entry_gva; /* the same as the file names it */
 	uint64_t low, top; /* gpa range of all segments: [low, top) */
 	struct image_segment segment[IMAGE_MAX_SEGMENTS]; /* ascending gpa, not overlapping */
 	unsigned int segment_count;
 };
 
+/* Why a file was refused: one line, without the path. */
+struct image_reason {
+	char text[200];
+};
+
 /*
  * Opens `path` and reads what it is. Everything that can be checked without knowing the RAM's size is checked here: a
  * regular file, ELF64, x86-64, ET_EXEC, whole headers, 1..IMAGE_MAX_SEGMENTS segments that lie inside the file, do not
- * wrap, overlap or reach below ABI_LOAD_MIN, an entry inside an executable segment, our note with a version we speak.
- * Returns 0 or a logged error; then nothing is left open.
+ * wrap, overlap or reach below ABI_LOAD_MIN or where no RAM can be, an entry inside an executable segment, our note with a
+ * version we speak. Returns 0 or a logged error; then nothing is left open.
  */
 int image_open(struct image *im, const char *path);
+
+/* The same for whoever says it in another way: nothing is logged, an error's reason is in *why. */
+int image_probe(struct image *im, const char *path, struct image_reason *why);
+
+/* Writes the reason and returns -err, so that a check can write `return image_refuse(why, ENOEXEC, "...")`. */
+int image_refuse(struct image_reason *why, int err, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+
+/* The smallest RAM, in bytes and whole MiB, in which all segments have a place. */
+uint64_t image_ram_needed(const struct image *im);
 
 /*
  * Reads the segments into RAM, which must be all zero there (so what is zero in the image is not written). An image that

@@ -1,6 +1,7 @@
 #include "vmm/mem.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdbool.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -11,7 +12,7 @@
 
 #define HUGE_PAGE_SIZE (2ull << 20)
 
-/* Returns what is left of the reservation [raw, raw + size + HUGE_PAGE_SIZE): `size` bytes from a 2 MiB border on. */
+/* Cuts the reservation [raw, raw + size + HUGE_PAGE_SIZE) to size bytes from a 2 MiB border. */
 static uint8_t *trim(uint8_t *raw, uint64_t size)
 {
 	uint64_t before = -(uintptr_t)raw % HUGE_PAGE_SIZE;
@@ -29,7 +30,7 @@ static int region_map(struct mem_region *r, uint64_t gpa, uint64_t size, enum me
 			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
 	if (raw == MAP_FAILED)
-		return log_errno(errno, "reserve %llu MiB of guest RAM", (unsigned long long)(size >> 20));
+		return log_errno(errno, "reserve %" PRIu64 " MiB of guest RAM", size >> 20);
 	*r = (struct mem_region){ .gpa = gpa, .size = size, .hva = trim(raw, size) };
 	/* Only advice: a kernel without huge pages refuses it, and RAM works all the same. */
 	madvise(r->hva, size, huge == MEM_HUGE_ADVISE ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
@@ -79,7 +80,7 @@ static const struct mem_region *region_of(const struct mem *m, uint64_t gpa)
 	return NULL;
 }
 
-/* How many bytes of [gpa, gpa + size) are RAM of one region, from gpa on; *hva is the first one's, if there is any. */
+/* How many bytes of [gpa, gpa + size), from gpa on, are RAM of one region; *hva is the first's. */
 static uint64_t span(const struct mem *m, uint64_t gpa, uint64_t size, uint8_t **hva)
 {
 	const struct mem_region *r = region_of(m, gpa);
@@ -146,7 +147,7 @@ int mem_write(struct mem *m, uint64_t gpa, const void *from, uint64_t size)
 	return 0;
 }
 
-/* Widens a range that must be RAM of one region to the pages it touches; regions are whole pages, so it stays inside. */
+/* Widens a range, which must be RAM of one region, to the whole pages that it touches. */
 static void widen(const struct mem *m, uint64_t *gpa, uint64_t *size)
 {
 	uint64_t first = *gpa & ~(PAGE_SIZE - 1);

@@ -41,7 +41,7 @@ enum mem_use { MEM_READ, MEM_WRITE };
 /*
  * Reserves `size` bytes of RAM (a multiple of PAGE_SIZE, MEM_MIN_BYTES..MEM_MAX_BYTES), all zero, none of it touched. RAM
  * starts at gpa 0; what does not fit below ABI_HOLE_START goes on at ABI_HOLE_END. MEM_HUGE_ADVISE asks the host for
- * 2 MiB pages. Returns 0, -EINVAL for a bad size, or a logged -errno.
+ * 2 MiB pages, MEM_HUGE_NEVER for none. Returns 0, -EINVAL for a bad size, or a logged -errno.
  */
 int mem_create(struct mem *m, uint64_t size, enum mem_huge huge);
 void mem_destroy(struct mem *m);
