@@ -51,8 +51,9 @@ struct mmu_ops {
 	bool (*interruptible)(struct vcpu *v);
 	void (*window)(struct vcpu *v, bool wanted);
 
-	/* Delivers an interrupt (the guest is interruptible) or exception through the guest's IDT at the next run. */
-	int (*deliver)(struct vcpu *v, const struct cpu_event *event);
+	/* Has the next run deliver an interrupt (the guest is interruptible) or an exception through the guest's IDT. */
+	int (*interrupt)(struct vcpu *v, uint8_t vector);
+	int (*exception)(struct vcpu *v, const struct cpu_event *event);
 
 	/*
 	 * Walks the guest's tables as they are now: gva -> gpa for an access of kind `access` (enum mmu_access), without

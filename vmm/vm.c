@@ -61,6 +61,12 @@ void vm_end(struct vm *vm, enum vm_end_kind kind, uint8_t code, const char *fmt,
 	va_end(args);
 }
 
+void vm_ask_end(struct vm *vm, enum vm_end_kind kind)
+{
+	atomic_store(&vm->asked_end, kind);
+	vcpu_kick(&vm->vcpu);
+}
+
 static void on_exit_port(void *arg, uint8_t code)
 {
 	vm_end(arg, VM_EXITED, code, "the guest ended with code %u", code);

@@ -74,6 +74,7 @@ struct vm {
 	const struct mmu_ops *mmu;
 	void *mmu_data; /* the backend's */
 	struct vm_end end;
+	_Atomic int asked_end; /* enum vm_end_kind that another thread asked for */
 };
 
 /*
@@ -86,6 +87,9 @@ void vm_destroy(struct vm *vm);
 /* The vCPU's thread: ends the VM unless it has ended already. The reason is one line, for people. */
 void vm_end(struct vm *vm, enum vm_end_kind kind, uint8_t code, const char *fmt, ...)
 	__attribute__((format(printf, 4, 5)));
+
+/* Any thread: has the VM end soon as VM_STOPPED or VM_TIMED_OUT, unless it ends by itself first. */
+void vm_ask_end(struct vm *vm, enum vm_end_kind kind);
 
 #define vm_kill(vm, ...) vm_end(vm, VM_KILLED, 0, __VA_ARGS__)
 #define vm_fail(vm, ...) vm_end(vm, VM_HOST_FAILED, 0, __VA_ARGS__)

@@ -1,0 +1,57 @@
+/*
+ * The host side of a guest's serial port: where its output goes and where its input comes from.
+ *
+ * Output is gathered and written at a newline, when the buffer is full, before the guest sleeps or ends, and at the latest
+ * after CONSOLE_FLUSH_NS. With several VMs in a process each line is led by the VM's number. Input comes from another
+ * thread through a ring and enters the UART on the vCPU's thread, announced at the access seam.
+ */
+#pragma once
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "vmm/clock.h"
+
+struct vm;
+
+#define CONSOLE_BUFFER 512u
+#define CONSOLE_RING 512u /* a power of two */
+#define CONSOLE_FLUSH_NS 4000000ull
+
+struct console_config {
+	int fd;		/* output, -1 = none; not owned */
+	bool numbered;	/* lead each line with the VM's number */
+	void (*room)(void *arg); /* vCPU's thread: a full input ring has room again; may be NULL */
+	void *arg;
+};
+
+struct console {
+	struct vm *vm;
+	struct console_config config;
+	struct clock_timer flush;
+	size_t used;
+	bool line_open; /* the last byte written was not a newline */
+	uint8_t buffer[CONSOLE_BUFFER];
+
+	/* Single producer (console_input()), single consumer (console_feed()); indexes run freely. */
+	_Atomic uint32_t head, tail;
+	_Atomic bool starved; /* the producer found it full */
+	uint8_t ring[CONSOLE_RING];
+};
+
+int console_init(struct console *c, struct vm *vm, const struct console_config *config);
+void console_destroy(struct console *c);
+
+/* The UART sends a byte; arg is the console. */
+void console_put(void *arg, uint8_t byte);
+
+/* Writes out what is gathered. A failing write ends the VM as the host's failure. */
+void console_flush(struct console *c);
+
+/* Any one thread: takes input for the guest, as much as there is room for; returns how much. The caller kicks. */
+size_t console_input(struct console *c, const uint8_t *bytes, size_t size);
+
+/* Moves waiting input into the UART as far as its FIFO has room. */
+void console_feed(struct console *c);

@@ -1,0 +1,83 @@
+#include "vmm/run.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "vmm/exit.h"
+#include "vmm/vm.h"
+
+static void deliver_interrupt(struct vm *vm)
+{
+	struct vcpu *v = &vm->vcpu;
+	uint8_t vector = pic_acknowledge(&vm->pic);
+	int r;
+
+	access_interrupt(&v->port, vector);
+	v->halted = false;
+	r = vm->mmu->interrupt(v, vector);
+	if (r < 0)
+		vm_fail(vm, "interrupt delivery: %s", strerror(-r));
+}
+
+/* Gives the guest its interrupt if it can take one now, or asks to be told when it can. */
+static void offer_interrupt(struct vm *vm)
+{
+	struct vcpu *v = &vm->vcpu;
+
+	if (pic_pending(&vm->pic) && vm->mmu->interruptible(v))
+		deliver_interrupt(vm);
+	vm->mmu->window(v, pic_pending(&vm->pic));
+}
+
+static void halt(struct vm *vm)
+{
+	if (!vm->mmu->interruptible(&vm->vcpu)) {
+		vm_kill(vm, "halted with interrupts off: nothing can wake it");
+		return;
+	}
+	console_flush(&vm->console);
+	vcpu_sleep(&vm->vcpu);
+}
+
+static void enter(struct vm *vm)
+{
+	struct vcpu *v = &vm->vcpu;
+	int r = vm->mmu->prepare ? vm->mmu->prepare(v) : 0;
+
+	if (r == 0)
+		r = vcpu_enter(v);
+	if (r == 0)
+		exit_handle(v);
+	else if (r != -EINTR)
+		vm_fail(vm, "running the guest: %s", strerror(-r));
+}
+
+static void end_if_asked(struct vm *vm)
+{
+	int kind = atomic_load(&vm->asked_end);
+
+	if (kind == VM_TIMED_OUT)
+		vm_end(vm, kind, 0, "the guest did not end in time (--timeout)");
+	else if (kind != VM_RUNNING)
+		vm_end(vm, kind, 0, "stopped by the user");
+}
+
+void run_vm(struct vm *vm)
+{
+	clock_start(&vm->clock);
+	while (!vm_ended(vm)) {
+		vcpu_take_work(&vm->vcpu);
+		end_if_asked(vm);
+		clock_run(&vm->clock);
+		console_feed(&vm->console);
+		offer_interrupt(vm);
+		if (vm_ended(vm))
+			break;
+		if (vm->vcpu.halted)
+			halt(vm);
+		else
+			enter(vm);
+	}
+	clock_stop(&vm->clock);
+	console_flush(&vm->console);
+}

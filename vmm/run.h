@@ -1,0 +1,9 @@
+/*
+ * The run loop: what a vCPU's thread does from start to end of its VM.
+ */
+#pragma once
+
+struct vm;
+
+/* Starts the VM's clock and runs its vCPU on the calling thread until the VM has ended (vm->end says how). */
+void run_vm(struct vm *vm);
