@@ -6,8 +6,6 @@
 #include "vmm/ensure.h"
 #include "vmm/state.h"
 
-#define NS_PER_S 1000000000ull
-
 /* Enough for every timer to fire a few times; a timer that is due again at once must not keep clock_run() here. */
 #define MAX_FIRINGS (4 * CLOCK_MAX_TIMERS)
 
@@ -16,7 +14,7 @@ static uint64_t host_monotonic(void *arg)
 	struct timespec t;
 
 	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * NS_PER_S + (uint64_t)t.tv_nsec;
+	return (uint64_t)t.tv_sec * CLOCK_NS_PER_S + (uint64_t)t.tv_nsec;
 }
 
 void clock_init(struct clock *c, uint64_t (*host)(void *), void *host_arg, uint64_t wall_ns)

@@ -12,6 +12,7 @@
 
 struct state;
 
+#define CLOCK_NS_PER_S 1000000000ull
 #define CLOCK_NEVER UINT64_MAX
 #define CLOCK_MAX_NS (UINT64_MAX / 4) /* times above are refused on load, so devices may add periods without care */
 #define CLOCK_MAX_TIMERS 8
@@ -47,6 +48,20 @@ uint64_t clock_now(const struct clock *c);
 /* Wall-clock time of now, in ns since 1970 UTC. */
 uint64_t clock_wall(const struct clock *c);
 
+/* How many periods of a signal of `hz` are over after `ns`: exact, so a device that counts them does not drift. */
+static inline uint64_t clock_ticks(uint64_t ns, uint64_t hz)
+{
+	return (uint64_t)((unsigned __int128)ns * hz / CLOCK_NS_PER_S);
+}
+
+/* The first ns at which clock_ticks() gives `ticks`; CLOCK_NEVER if that is too far away. */
+static inline uint64_t clock_tick_ns(uint64_t ticks, uint64_t hz)
+{
+	unsigned __int128 ns = ((unsigned __int128)ticks * CLOCK_NS_PER_S + hz - 1) / hz;
+
+	return ns < CLOCK_NEVER ? (uint64_t)ns : CLOCK_NEVER;
+}
+
 /* Adds a timer, not armed; it must outlive the clock. */
 void clock_timer_add(struct clock *c, struct clock_timer *t, void (*fire)(void *, uint64_t), void *owner);
 
@@ -62,5 +77,8 @@ uint64_t clock_next(const struct clock *c);
  */
 void clock_run(struct clock *c);
 
-/* Time and wall base; timers are saved by their owners. Loading leaves the clock stopped. */
+/*
+ * Time and wall base; timers are saved by their owners, so the clock is loaded before them. Loading leaves the clock
+ * stopped.
+ */
 void clock_visit(struct clock *c, struct state *s);

@@ -5,6 +5,7 @@
  *
  * Transmission takes no time, so the transmitter is always empty, and a character timeout is reported at once when fewer
  * characters wait than the trigger level asks for. The modem lines say "connected and ready".
+ * As on a PC, interrupts reach the controller only while MCR.OUT2 is set.
  */
 #pragma once
 
