@@ -33,9 +33,11 @@ run()
 	mkdir -p "$directory"
 	start=$(ticks)
 	# The outer redirection is for this shell's own word on a death by signal.
-	{ (cd "$directory" && exec timeout -s KILL "$limit" "$@") >/tmp/output 2>&1; } \
-		2>/dev/null </dev/null
-	code=$?
+	# (Two commands inside: around a lone subshell ash and dash drop the inner redirections.)
+	{
+		(cd "$directory" && exec timeout -s KILL "$limit" "$@") >/tmp/output 2>&1
+		code=$?
+	} 2>/dev/null </dev/null
 	took=$(seconds_since "$start")
 	case $code in
 	0) echo "ok $name ($took s)" ;;
