@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "guest/abi.h"
 #include "vmm/log.h"
@@ -20,33 +21,47 @@
 
 enum reg { EAX, EBX, ECX, EDX };
 
+#define OPTIONAL (-1) /* told where the host has it */
+
 struct feature {
+	const char *name;
 	uint32_t leaf;
 	enum reg reg;
 	uint8_t bit;
-	const char *required; /* its name, if no guest can do without */
-	uint32_t fact;	      /* ABI_CPU_* bit that tells guests of it */
+	int since;     /* enum cpu_model of the first model that has it, or OPTIONAL */
+	uint32_t fact; /* ABI_CPU_* bit that tells guests of it */
 };
 
 static const struct feature features[] = {
-	{0x1, EDX, 0, "fpu", 0}, {0x1, EDX, 2, NULL, 0}, /* de */
-	{0x1, EDX, 3, "pse", 0}, {0x1, EDX, 4, NULL, 0}, /* tsc */
-	{0x1, EDX, 5, "msr", 0}, {0x1, EDX, 6, "pae", 0},
-	{0x1, EDX, 8, "cx8", 0}, {0x1, EDX, 11, NULL, 0}, /* sep */
-	{0x1, EDX, 13, "pge", 0}, {0x1, EDX, 15, "cmov", 0},
-	{0x1, EDX, 16, "pat", 0}, {0x1, EDX, 17, NULL, 0}, /* pse36 */
-	{0x1, EDX, 19, NULL, 0}, /* clflush */
-	{0x1, EDX, 23, NULL, 0}, /* mmx */
-	{0x1, EDX, 24, "fxsr", 0}, {0x1, EDX, 25, "sse", 0},
-	{0x1, EDX, 26, "sse2", 0}, {0x1, ECX, 0, "sse3", 0},
-	{0x1, ECX, 9, NULL, 0}, /* ssse3 */
-	{0x1, ECX, 13, "cx16", 0}, {0x1, ECX, 19, NULL, 0}, /* sse4.1 */
-	{0x1, ECX, 20, NULL, 0}, /* sse4.2 */
-	{0x1, ECX, 23, NULL, 0}, /* popcnt */
-	{0x7, EBX, 7, NULL, ABI_CPU_SMEP}, {0x7, EBX, 9, NULL, 0}, /* erms */
-	{0x7, ECX, 2, NULL, ABI_CPU_UMIP}, {0x80000001, EDX, 11, "syscall", 0},
-	{0x80000001, EDX, 20, "nx", ABI_CPU_NX}, {0x80000001, EDX, 29, "lm", 0},
-	{0x80000001, ECX, 0, "lahf_lm", 0},
+	{"fpu", 0x1, EDX, 0, CPU_MODEL_BASE, 0},
+	{"de", 0x1, EDX, 2, CPU_MODEL_BASE, 0},
+	{"pse", 0x1, EDX, 3, CPU_MODEL_BASE, 0},
+	{"tsc", 0x1, EDX, 4, CPU_MODEL_BASE, 0},
+	{"msr", 0x1, EDX, 5, CPU_MODEL_BASE, 0},
+	{"pae", 0x1, EDX, 6, CPU_MODEL_BASE, 0},
+	{"cx8", 0x1, EDX, 8, CPU_MODEL_BASE, 0},
+	{"sep", 0x1, EDX, 11, CPU_MODEL_BASE, 0},
+	{"pge", 0x1, EDX, 13, CPU_MODEL_BASE, 0},
+	{"cmov", 0x1, EDX, 15, CPU_MODEL_BASE, 0},
+	{"pat", 0x1, EDX, 16, CPU_MODEL_BASE, 0},
+	{"pse36", 0x1, EDX, 17, CPU_MODEL_BASE, 0},
+	{"clflush", 0x1, EDX, 19, CPU_MODEL_BASE, 0},
+	{"mmx", 0x1, EDX, 23, CPU_MODEL_BASE, 0},
+	{"fxsr", 0x1, EDX, 24, CPU_MODEL_BASE, 0},
+	{"sse", 0x1, EDX, 25, CPU_MODEL_BASE, 0},
+	{"sse2", 0x1, EDX, 26, CPU_MODEL_BASE, 0},
+	{"cx16", 0x1, ECX, 13, CPU_MODEL_BASE, 0},
+	{"umip", 0x7, ECX, 2, OPTIONAL, ABI_CPU_UMIP},
+	{"syscall", 0x80000001, EDX, 11, CPU_MODEL_BASE, 0},
+	{"nx", 0x80000001, EDX, 20, CPU_MODEL_BASE, ABI_CPU_NX},
+	{"lm", 0x80000001, EDX, 29, CPU_MODEL_BASE, 0},
+	{"lahf_lm", 0x80000001, ECX, 0, CPU_MODEL_BASE, 0},
+	{"sse3", 0x1, ECX, 0, CPU_MODEL_V2, 0},
+	{"ssse3", 0x1, ECX, 9, CPU_MODEL_V2, 0},
+	{"sse4_1", 0x1, ECX, 19, CPU_MODEL_V2, 0},
+	{"sse4_2", 0x1, ECX, 20, CPU_MODEL_V2, 0},
+	{"popcnt", 0x1, ECX, 23, CPU_MODEL_V2, 0},
+	{"smep", 0x7, EBX, 7, CPU_MODEL_V2, ABI_CPU_SMEP},
 };
 
 static const struct kvm_cpuid_entry2 leaves[] = {
@@ -57,8 +72,8 @@ static const struct kvm_cpuid_entry2 leaves[] = {
 	{.function = 0x40000000, .eax = 0x40000000, .ebx = 0x756e6550, .ecx = 0x6172626d, .edx = 0}, /* "Penumbra" */
 	{.function = 0x80000000, .eax = 0x80000008, .ebx = VENDOR_B, .ecx = VENDOR_C, .edx = VENDOR_D},
 	{.function = 0x80000001, .eax = SIGNATURE},
-	{.function = 0x80000002, .eax = 0x756e6550, .ebx = 0x6172626d, .ecx = 0x38782d20, .edx = 0x34362d36}, /* "Penumbra -x86-64" */
-	{.function = 0x80000003, .eax = 0x0032762d}, /* "-v2" */
+	{.function = 0x80000002, .eax = 0x756e6550, .ebx = 0x6172626d, .ecx = 0x55504320}, /* "Penumbra CPU" */
+	{.function = 0x80000003},
 	{.function = 0x80000004},
 	{.function = 0x80000008, .eax = 0x3028}, /* 40 physical, 48 virtual address bits */
 };
@@ -92,26 +107,46 @@ static bool has(const struct kvm_cpuid2 *supported, const struct feature *f)
 	return *reg_of(&copy, f->reg) >> f->bit & 1;
 }
 
-int cpu_model_create(const struct kvm_cpuid2 *supported, struct kvm_cpuid2 **table, uint32_t *facts)
+int cpu_model_parse(const char *name, enum cpu_model *model)
+{
+	static const char *const names[] = {[CPU_MODEL_BASE] = "base", [CPU_MODEL_V2] = "v2"};
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++)
+		if (!strcmp(names[i], name)) {
+			*model = (enum cpu_model)i;
+			return 0;
+		}
+	return -EINVAL;
+}
+
+static void add_feature(struct kvm_cpuid2 *t, const struct feature *f, uint32_t *facts)
+{
+	const struct kvm_cpuid_entry2 *e = find(leaves, LEAF_COUNT, f->leaf);
+
+	*reg_of(&t->entries[e - leaves], f->reg) |= 1u << f->bit;
+	*facts |= f->fact;
+}
+
+int cpu_model_create(enum cpu_model model, const struct kvm_cpuid2 *supported, struct kvm_cpuid2 **table,
+		     uint32_t *facts)
 {
 	struct kvm_cpuid2 *t = calloc(1, sizeof(*t) + sizeof(leaves));
 
 	if (!t)
 		return log_errno(ENOMEM, "CPU model");
 	t->nent = LEAF_COUNT;
-	for (size_t i = 0; i < LEAF_COUNT; i++)
-		t->entries[i] = leaves[i];
+	memcpy(t->entries, leaves, sizeof(leaves));
 	*facts = 0;
 	for (size_t i = 0; i < FEATURE_COUNT; i++) {
 		const struct feature *f = &features[i];
-		const struct kvm_cpuid_entry2 *e = find(leaves, LEAF_COUNT, f->leaf);
 
+		if (f->since > (int)model)
+			continue;
 		if (has(supported, f)) {
-			*reg_of(&t->entries[e - leaves], f->reg) |= 1u << f->bit;
-			*facts |= f->fact;
-		} else if (f->required) {
+			add_feature(t, f, facts);
+		} else if (f->since != OPTIONAL) {
 			free(t);
-			return log_bad(ENOTSUP, "CPU model: this host's KVM offers no %s", f->required);
+			return log_bad(ENOTSUP, "CPU model: this host's KVM offers no %s", f->name);
 		}
 	}
 	*table = t;

@@ -8,7 +8,6 @@
 #include <unistd.h>
 
 #include "vmm/boot.h"
-#include "vmm/cpu_model.h"
 #include "vmm/cpu_state.h"
 #include "vmm/image.h"
 #include "vmm/kvm.h"
@@ -122,7 +121,7 @@ int vm_create(struct vm *vm, const struct vm_config *config)
 	r = mem_create(&vm->mem, config->mem, config->huge);
 	if (r < 0)
 		goto console;
-	r = cpu_model_create(config->kvm->supported, &vm->cpuid, &vm->abi_cpu);
+	r = cpu_model_create(config->cpu, config->kvm->supported, &vm->cpuid, &vm->abi_cpu);
 	if (r < 0)
 		goto mem;
 	vm->fd = r = kvm_create_vm(config->kvm);

@@ -13,6 +13,7 @@
 #include "vmm/bus.h"
 #include "vmm/clock.h"
 #include "vmm/console.h"
+#include "vmm/cpu_model.h"
 #include "vmm/mem.h"
 #include "vmm/mmu.h"
 #include "vmm/pic8259.h"
@@ -48,6 +49,7 @@ struct vm_config {
 	const struct image *image;
 	const char *cmdline;	 /* what the guest gets as its command line */
 	const char *initrd;	 /* path, NULL = none */
+	enum cpu_model cpu;
 	uint64_t mem;		 /* bytes of RAM */
 	enum mem_huge huge;
 	unsigned int number;	 /* of this VM in the process, from 0 */

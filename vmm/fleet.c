@@ -1,0 +1,267 @@
+#include "vmm/fleet.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/signalfd.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "vmm/log.h"
+#include "vmm/run.h"
+
+#define STACK_BYTES (256u << 10)
+#define END_OF_INPUT 0x04 /* ^D */
+#define NS_PER_MS 1000000ull
+
+static uint64_t host_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000000000ull + (uint64_t)ts.tv_nsec;
+}
+
+/* Signals that end a run are read from a file descriptor, by every thread's mask. */
+static int take_signals(void)
+{
+	sigset_t set;
+	int fd;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGTERM);
+	pthread_sigmask(SIG_BLOCK, &set, NULL);
+	signal(SIGPIPE, SIG_IGN);
+	fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	return fd < 0 ? log_errno(errno, "signalfd") : fd;
+}
+
+static void start_input(struct fleet *f, int fd)
+{
+	struct stat st;
+
+	f->input_fd = fd;
+	f->terminal.fd = -1;
+	if (fd < 0)
+		return;
+	f->input_seekable = fstat(fd, &st) == 0 && (S_ISREG(st.st_mode) || S_ISFIFO(st.st_mode) || S_ISSOCK(st.st_mode));
+	terminal_take(&f->terminal, fd);
+}
+
+int fleet_init(struct fleet *f, unsigned int max, int input_fd, uint64_t timeout_ms)
+{
+	int r;
+
+	*f = (struct fleet){.deadline_ns = UINT64_MAX};
+	if (timeout_ms)
+		f->deadline_ns = host_ns() + timeout_ms * NS_PER_MS;
+	f->members = calloc(max, sizeof(*f->members));
+	if (!f->members)
+		return log_errno(ENOMEM, "%u VMs", max);
+	f->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (f->wake_fd < 0) {
+		r = log_errno(errno, "eventfd");
+		goto members;
+	}
+	f->signal_fd = r = take_signals();
+	if (r < 0)
+		goto wake;
+	start_input(f, input_fd);
+	return 0;
+wake:
+	close(f->wake_fd);
+members:
+	free(f->members);
+	return r;
+}
+
+void fleet_destroy(struct fleet *f)
+{
+	terminal_give_back(&f->terminal);
+	for (unsigned int i = 0; i < f->count; i++)
+		vm_destroy(&f->members[i].vm);
+	close(f->signal_fd);
+	close(f->wake_fd);
+	free(f->members);
+}
+
+static void wake(void *arg)
+{
+	const struct fleet *f = arg;
+	uint64_t one = 1;
+
+	/* A full counter would wake the reader as well. */
+	if (write(f->wake_fd, &one, sizeof(one)) < 0)
+		return;
+}
+
+static void *run_member(void *arg)
+{
+	struct fleet_member *m = arg;
+
+	run_vm(&m->vm);
+	m->end_ns = host_ns();
+	atomic_store(&m->finished, true);
+	wake(m->fleet);
+	return NULL;
+}
+
+static int start_thread(struct fleet_member *m)
+{
+	pthread_attr_t attr;
+	int r;
+
+	pthread_attr_init(&attr);
+	pthread_attr_setstacksize(&attr, STACK_BYTES);
+	r = pthread_create(&m->vm.vcpu.thread, &attr, run_member, m);
+	pthread_attr_destroy(&attr);
+	if (r)
+		return log_errno(r, "thread of VM %u", m->vm.number);
+	m->vm.vcpu.has_thread = true;
+	return 0;
+}
+
+int fleet_launch(struct fleet *f, struct vm_config config)
+{
+	struct fleet_member *m = &f->members[f->count];
+	int r;
+
+	m->fleet = f;
+	m->start_ns = host_ns();
+	config.number = f->count;
+	config.console.room = f->count == 0 ? wake : NULL;
+	config.console.arg = f;
+	r = vm_create(&m->vm, &config);
+	if (r < 0)
+		return r;
+	r = start_thread(m);
+	if (r < 0) {
+		vm_destroy(&m->vm);
+		return r;
+	}
+	f->count++;
+	return 0;
+}
+
+void fleet_ask_end(struct fleet *f, enum vm_end_kind kind)
+{
+	for (unsigned int i = 0; i < f->count; i++)
+		vm_ask_end(&f->members[i].vm, kind);
+}
+
+static bool all_finished(const struct fleet *f)
+{
+	for (unsigned int i = 0; i < f->count; i++)
+		if (!atomic_load(&f->members[i].finished))
+			return false;
+	return true;
+}
+
+static void pass_input(struct fleet *f)
+{
+	struct vm *vm = &f->members[0].vm;
+	size_t n = console_input(&vm->console, f->input, f->input_used);
+
+	f->input_used -= n;
+	memmove(f->input, f->input + n, f->input_used);
+	f->input_blocked = f->input_used > 0;
+	if (n)
+		vcpu_kick(&vm->vcpu);
+}
+
+/* A terminal or /dev/null that ends just falls silent; a file or pipe that ends is an end the guest should see. */
+static void end_input(struct fleet *f)
+{
+	f->input_fd = -1;
+	if (!f->input_seekable)
+		return;
+	f->input[0] = END_OF_INPUT;
+	f->input_used = 1;
+	pass_input(f);
+}
+
+static void read_input(struct fleet *f)
+{
+	ssize_t n = read(f->input_fd, f->input, sizeof(f->input));
+
+	if (n > 0) {
+		f->input_used = (size_t)n;
+		pass_input(f);
+	} else if (n == 0 || (errno != EINTR && errno != EAGAIN)) {
+		end_input(f);
+	}
+}
+
+static void read_signal(struct fleet *f)
+{
+	struct signalfd_siginfo info;
+
+	if (read(f->signal_fd, &info, sizeof(info)) != sizeof(info))
+		return;
+	/* Asked twice, the user wants out whatever hangs. */
+	if (f->interrupted) {
+		terminal_give_back(&f->terminal);
+		_exit(130);
+	}
+	f->interrupted = true;
+	fleet_ask_end(f, VM_STOPPED);
+}
+
+static int poll_timeout(const struct fleet *f)
+{
+	uint64_t now = host_ns(), ms;
+
+	if (f->deadline_ns == UINT64_MAX)
+		return -1;
+	if (f->deadline_ns <= now)
+		return 0;
+	ms = (f->deadline_ns - now) / NS_PER_MS + 1;
+	return ms > INT32_MAX ? INT32_MAX : (int)ms;
+}
+
+static void drain_wake(struct fleet *f)
+{
+	uint64_t count;
+
+	if (read(f->wake_fd, &count, sizeof(count)) < 0)
+		return;
+	if (f->input_blocked)
+		pass_input(f);
+}
+
+static void wait_once(struct fleet *f)
+{
+	struct pollfd fds[] = {
+		{.fd = f->wake_fd, .events = POLLIN},
+		{.fd = f->signal_fd, .events = POLLIN},
+		{.fd = f->input_blocked ? -1 : f->input_fd, .events = POLLIN},
+	};
+
+	if (poll(fds, sizeof(fds) / sizeof(*fds), poll_timeout(f)) < 0)
+		return;
+	if (fds[0].revents)
+		drain_wake(f);
+	if (fds[1].revents)
+		read_signal(f);
+	if (fds[2].revents)
+		read_input(f);
+	if (host_ns() >= f->deadline_ns) {
+		f->deadline_ns = UINT64_MAX;
+		fleet_ask_end(f, VM_TIMED_OUT);
+	}
+}
+
+void fleet_wait(struct fleet *f)
+{
+	while (!all_finished(f))
+		wait_once(f);
+	for (unsigned int i = 0; i < f->count; i++) {
+		pthread_join(f->members[i].vm.vcpu.thread, NULL);
+		f->members[i].vm.vcpu.has_thread = false;
+	}
+}

@@ -1,0 +1,64 @@
+/*
+ * Penumbra's table of contents: the commands, and the features they are given.
+ */
+#include <argp.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "ept/ept.h"
+#include "ept/host_mmu.h"
+#include "vmm/log.h"
+#include "vmm/program.h"
+
+static const struct {
+	const char *name, *what;
+	int (*run)(const struct program *p, int argc, char **argv);
+} commands[] = {
+	{"run", "launch a guest image", cmd_run},
+	{"inspect", "say what an image is, and whether it can boot", cmd_inspect},
+	{"doctor", "say what this host can do, what is missing, and what to do about it", cmd_doctor},
+};
+
+#define COMMAND_COUNT (sizeof(commands) / sizeof(*commands))
+
+static const struct mmu_ops *const mmus[] = {&ept_mmu, NULL};
+
+static void print_help(void)
+{
+	puts("Usage: penumbra COMMAND [OPTION…]\n\n"
+	     "A minimal hypervisor on Linux KVM for small guest images.\n");
+	for (size_t i = 0; i < COMMAND_COUNT; i++)
+		printf("  %-8s  %s\n", commands[i].name, commands[i].what);
+	puts("\n`penumbra COMMAND --help` tells more. To see it work: penumbra run build/guest/hello");
+}
+
+static int run_command(const char *name, int argc, char **argv)
+{
+	struct host_mmu host = host_mmu_detect("");
+	struct program p = {.mmus = mmus, .host_mmu = host.name, .host_mmu_words = host.words,
+			    .host_mmu_nested = host.nested};
+
+	for (size_t i = 0; i < COMMAND_COUNT; i++)
+		if (!strcmp(commands[i].name, name))
+			return commands[i].run(&p, argc, argv);
+	log_print(LOG_ERROR, "%s: no such command; try `penumbra --help`", name);
+	return EXIT_BAD;
+}
+
+int main(int argc, char **argv)
+{
+	argp_err_exit_status = EXIT_BAD;
+	if (argc < 2) {
+		log_print(LOG_ERROR, "no command; try `penumbra --help`");
+		return EXIT_BAD;
+	}
+	if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h") || !strcmp(argv[1], "help")) {
+		print_help();
+		return 0;
+	}
+	if (!strcmp(argv[1], "--version")) {
+		puts("penumbra " PENUMBRA_VERSION);
+		return 0;
+	}
+	return run_command(argv[1], argc - 1, argv + 1);
+}
