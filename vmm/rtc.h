@@ -32,5 +32,5 @@ struct rtc {
 	uint64_t cycle;	 /* divider time, in 1/32768 s, at which PF was looked at last */
 };
 
-/* Reset, on the bus, its timer with the clock. */
+/* Reset, on the bus, its timer with the clock. Drives the line at once: its controller must be there already. */
 void rtc_init(struct rtc *r, struct bus *b, struct clock *c, struct irq_line irq);
