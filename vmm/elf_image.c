@@ -89,7 +89,7 @@ static int check_tables(struct reading *r)
 {
 	const Elf64_Ehdr *h = &r->header;
 
-	if (!h->e_phnum)
+	if (!h->e_phnum || !h->e_phoff)
 		return REFUSE(r, "no program headers, so nothing to load");
 	if (h->e_phentsize != sizeof(Elf64_Phdr))
 		return REFUSE(r, "program headers of %u bytes instead of %zu", h->e_phentsize,
@@ -98,8 +98,8 @@ static int check_tables(struct reading *r)
 		return REFUSE(r, "too many program headers");
 	if (!inside_file(r, h->e_phoff, (uint64_t)h->e_phnum * sizeof(Elf64_Phdr)))
 		return REFUSE(r, "truncated: the program headers are bytes " RANGE
-			      " of a file of 0x%" PRIx64, h->e_phoff, (uint64_t)h->e_phnum * sizeof(Elf64_Phdr),
-			      r->file_size);
+			      " of a file of 0x%" PRIx64, h->e_phoff,
+			      (uint64_t)h->e_phnum * sizeof(Elf64_Phdr), r->file_size);
 	/*
 	 * The escape for more sections than e_shnum can say would let the file choose how much
 	 * libelf allocates.

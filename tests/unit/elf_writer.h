@@ -1,0 +1,119 @@
+/*
+ * Writes guest images, good ones and broken ones, byte by byte from the specification: it shares no
+ * header and no code with the loader that it tests. Offsets: System V ABI, "ELF Header", "Program
+ * Header", "Note Section".
+ */
+#pragma once
+
+#include <stdint.h>
+#include <string.h>
+
+#define WRITER_MAX_HEADERS 48
+#define WRITER_FILE_SIZE 0x4000u
+#define WRITER_NOTE_OFFSET 0x1000u
+
+enum { WRITER_LOAD = 1, WRITER_DYNAMIC = 2, WRITER_INTERP = 3, WRITER_NOTE = 4 };
+enum { WRITER_X = 1, WRITER_W = 2, WRITER_R = 4 };
+
+struct writer_segment {
+	uint32_t type, flags;
+	uint64_t offset, vaddr, paddr, filesz, memsz, align;
+};
+
+struct writer_note {
+	char name[16];
+	uint32_t namesz, descsz, type, desc;
+};
+
+struct writer_elf {
+	uint8_t magic[4], class, data, ident_version;
+	uint16_t type, machine;
+	uint32_t version;
+	uint64_t entry, phoff, shoff;
+	uint16_t phentsize, phnum, shentsize, shnum;
+	struct writer_segment segment[WRITER_MAX_HEADERS];
+	struct writer_note note[3];
+	unsigned int note_count;
+	uint64_t size; /* of the file, at most WRITER_FILE_SIZE */
+};
+
+/* A sound image: code at 1 MiB, data and zeros behind it (linked 2 GiB below the top), our note. */
+static inline struct writer_elf writer_good(void)
+{
+	struct writer_elf e = {
+		.magic = { 0x7f, 'E', 'L', 'F' }, .class = 2, .data = 1, .ident_version = 1,
+		.type = 2, .machine = 62, .version = 1, .entry = 0xffffffff80000010, .phoff = 64,
+		.phentsize = 56, .phnum = 3, .shentsize = 64, .size = WRITER_FILE_SIZE,
+		.segment = {
+			{ WRITER_LOAD, WRITER_R | WRITER_X, 0x2000, 0xffffffff80000000, 0x100000,
+			  0x123, 0x123, 4096 },
+			{ WRITER_LOAD, WRITER_R | WRITER_W, 0x2200, 0xffffffff80001000, 0x101000,
+			  0x456, 0x3000, 4096 },
+			{ WRITER_NOTE, WRITER_R, WRITER_NOTE_OFFSET, 0, 0, 28, 28, 4 },
+		},
+		.note = { { "Penumbra", 9, 4, 1, 1 } },
+		.note_count = 1,
+	};
+
+	return e;
+}
+
+static inline void writer_put(uint8_t *at, uint64_t value, unsigned int bytes)
+{
+	for (unsigned int i = 0; i < bytes; i++)
+		at[i] = (uint8_t)(value >> 8 * i);
+}
+
+static inline void writer_put_header(const struct writer_elf *e, uint8_t *file)
+{
+	memcpy(file, e->magic, 4);
+	file[4] = e->class;
+	file[5] = e->data;
+	file[6] = e->ident_version;
+	writer_put(file + 16, e->type, 2);
+	writer_put(file + 18, e->machine, 2);
+	writer_put(file + 20, e->version, 4);
+	writer_put(file + 24, e->entry, 8);
+	writer_put(file + 32, e->phoff, 8);
+	writer_put(file + 40, e->shoff, 8);
+	writer_put(file + 52, 64, 2);
+	writer_put(file + 54, e->phentsize, 2);
+	writer_put(file + 56, e->phnum, 2);
+	writer_put(file + 58, e->shentsize, 2);
+	writer_put(file + 60, e->shnum, 2);
+}
+
+static inline void writer_put_segment(const struct writer_segment *s, uint8_t *at)
+{
+	writer_put(at, s->type, 4);
+	writer_put(at + 4, s->flags, 4);
+	writer_put(at + 8, s->offset, 8);
+	writer_put(at + 16, s->vaddr, 8);
+	writer_put(at + 24, s->paddr, 8);
+	writer_put(at + 32, s->filesz, 8);
+	writer_put(at + 40, s->memsz, 8);
+	writer_put(at + 48, s->align, 8);
+}
+
+/* Every note takes 28 bytes: 12 of header, 12 of name, 4 of descriptor. */
+static inline void writer_put_note(const struct writer_note *n, uint8_t *at)
+{
+	writer_put(at, n->namesz, 4);
+	writer_put(at + 4, n->descsz, 4);
+	writer_put(at + 8, n->type, 4);
+	memcpy(at + 12, n->name, 12);
+	writer_put(at + 24, n->desc, 4);
+}
+
+/* Fills file[0, WRITER_FILE_SIZE), whose first e->size bytes are the image. */
+static inline void writer_write(const struct writer_elf *e, uint8_t *file)
+{
+	for (unsigned int i = 0; i < WRITER_FILE_SIZE; i++)
+		file[i] = (uint8_t)(i * 7 + i / 256 + 1);
+	memset(file, 0, 64);
+	writer_put_header(e, file);
+	for (unsigned int i = 0; i < WRITER_MAX_HEADERS && i < e->phnum; i++)
+		writer_put_segment(&e->segment[i], file + 64 + 56 * i);
+	for (unsigned int i = 0; i < e->note_count; i++)
+		writer_put_note(&e->note[i], file + WRITER_NOTE_OFFSET + 28 * i);
+}
