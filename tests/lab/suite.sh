@@ -1,3 +1,4 @@
+# shellcheck shell=dash
 # Inside the lab, runs the tests that the rest of this script names, one `run` line each.
 # (run-suite appends those lines.)
 #	run NAME SECONDS DIRECTORY COMMAND...
