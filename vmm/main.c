@@ -15,8 +15,6 @@ static const struct {
 	int (*run)(const struct program *p, int argc, char **argv);
 } commands[] = {
 	{"run", "launch a guest image", cmd_run},
-	{"inspect", "say what an image is, and whether it can boot", cmd_inspect},
-	{"doctor", "say what this host can do, what is missing, and what to do about it", cmd_doctor},
 };
 
 #define COMMAND_COUNT (sizeof(commands) / sizeof(*commands))

@@ -130,9 +130,10 @@ int vm_create(struct vm *vm, const struct vm_config *config)
 	r = slots_create(&vm->slots, vm->fd, &vm->mem);
 	if (r < 0)
 		goto close;
+	dirty_init(&vm->dirty, &vm->mem, &vm->slots);
 	r = vcpu_create(&vm->vcpu, vm);
 	if (r < 0)
-		goto slots;
+		goto dirty;
 	r = vm->mmu->attach(vm);
 	if (r < 0)
 		goto vcpu;
@@ -144,7 +145,8 @@ detach:
 	vm->mmu->detach(vm);
 vcpu:
 	vcpu_destroy(&vm->vcpu);
-slots:
+dirty:
+	dirty_destroy(&vm->dirty);
 	slots_destroy(&vm->slots);
 close:
 	close(vm->fd);
@@ -161,6 +163,7 @@ void vm_destroy(struct vm *vm)
 {
 	vm->mmu->detach(vm);
 	vcpu_destroy(&vm->vcpu);
+	dirty_destroy(&vm->dirty);
 	slots_destroy(&vm->slots);
 	close(vm->fd);
 	free(vm->cpuid);

@@ -14,6 +14,7 @@
 #include "vmm/clock.h"
 #include "vmm/console.h"
 #include "vmm/cpu_model.h"
+#include "vmm/dirty.h"
 #include "vmm/mem.h"
 #include "vmm/mmu.h"
 #include "vmm/pic8259.h"
@@ -64,6 +65,7 @@ struct vm {
 	unsigned int number;
 	struct mem mem;
 	struct slots slots;
+	struct dirty dirty;
 	struct bus bus;
 	struct clock clock;
 	struct pic8259 pic;
