@@ -44,22 +44,25 @@ SECTIONS
 
 	user_text = USER_TEXT;
 	.utext USER_TEXT : AT(USER_IMAGE_BASE) { *(.user.text .user.text.*) }
+	. = ALIGN(4096);
 	user_text_end = .;
 	user_text_gpa = USER_IMAGE_BASE;
 	user_rodata = USER_RODATA;
 	user_rodata_gpa = ALIGN(user_text_gpa + SIZEOF(.utext), 4096);
 	.urodata USER_RODATA : AT(user_rodata_gpa) { *(.user.rodata .user.rodata.*) }
+	. = ALIGN(4096);
 	user_rodata_end = .;
 	user_data = USER_DATA;
 	user_data_gpa = ALIGN(user_rodata_gpa + SIZEOF(.urodata), 4096);
 	.udata USER_DATA : AT(user_data_gpa) { *(.user.data .user.data.*) }
+	. = ALIGN(4096);
 	user_data_end = .;
 	ASSERT(user_data_gpa + SIZEOF(.udata) <= KERNEL_END, "the user programs are too large for layout.h")
 
 	/* Never loaded: pages of zeros come at the first touch. */
-	. = ALIGN(4096);
 	user_bss = .;
 	.ubss (NOLOAD) : { *(.user.bss .user.bss.*) }
+	. = ALIGN(4096);
 	user_bss_end = .;
 	ASSERT(. < USER_STACK_LIMIT - 4096, "the variables of the user programs are too large for layout.h")
 
