@@ -104,7 +104,7 @@ static void arrive(struct uart16550 *u, uint8_t byte)
 
 size_t uart_room(const struct uart16550 *u)
 {
-	return u->mcr & MCR_LOOP ? 0 : capacity(u) - u->count;
+	return (u->mcr & (MCR_RTS | MCR_LOOP)) == MCR_RTS ? capacity(u) - u->count : 0;
 }
 
 size_t uart_receive(struct uart16550 *u, const uint8_t *bytes, size_t size)

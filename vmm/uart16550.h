@@ -38,7 +38,10 @@ struct uart16550 {
 /* Reset, on the bus. `put` gets every byte that the guest sends, on the vCPU's thread. */
 void uart_init(struct uart16550 *u, struct bus *b, struct irq_line irq, void (*put)(void *arg, uint8_t byte), void *put_arg);
 
-/* How many bytes from outside fit now: none in loopback mode. It grows only when the guest touches the device. */
+/*
+ * How many bytes from outside fit now. It grows only when the guest touches the device. None in loopback mode, and none
+ * until the guest raises RTS: enabling the FIFO clears it, so what came before the guest was ready would be lost.
+ */
 size_t uart_room(const struct uart16550 *u);
 
 /* Receives bytes from outside, as many as fit; returns how many that were. The caller announces them (access.h). */

@@ -17,7 +17,7 @@
 #define UART_LSR (UART + 5)
 #define IER_RECEIVE 0x01
 #define FCR_ENABLE 0x01
-#define MCR_DTR_RTS_OUT2 0x0b /* OUT2 gates the interrupt line of a PC */
+#define MCR_DTR_RTS_OUT2 0x0b /* RTS: send now; OUT2 gates the interrupt line of a PC */
 #define LSR_DATA 0x01
 #define LSR_THRE 0x20
 #define FIFO_DEPTH 16u
@@ -80,9 +80,9 @@ static void console_interrupt(struct trap_frame *frame)
 void console_input_start(void (*woken)(void))
 {
 	input.woken = woken;
-	outb(UART_MCR, MCR_DTR_RTS_OUT2);
 	pic_enable(IRQ_CONSOLE, console_interrupt);
 	outb(UART_IER, IER_RECEIVE);
+	outb(UART_MCR, MCR_DTR_RTS_OUT2);
 }
 
 size_t console_read(char *to, size_t size)
