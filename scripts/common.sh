@@ -83,7 +83,7 @@ set_up()
 	begin_line 'build'
 	if ! build_main >"$1" 2>&1; then
 		done_line 'FAILED'
-		tail -n 60 "$1"
+		tail -n 40 "$1" | sed 's/^/    /'
 		return 1
 	fi
 	done_line 'done'
