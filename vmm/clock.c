@@ -99,17 +99,18 @@ void clock_run(struct clock *c)
 
 void clock_visit(struct clock *c, struct state *s)
 {
-	uint64_t now = clock_now(c);
+	uint64_t now = clock_now(c), wall = c->wall_base_ns;
 
 	state_begin(s, "clock", 1);
 	state_u64(s, &now);
-	state_u64(s, &c->wall_base_ns);
+	state_u64(s, &wall);
 	/* Sums of two such times and a device's period cannot wrap. */
 	state_check(s, now <= CLOCK_MAX_NS, "clock: time out of range");
-	state_check(s, c->wall_base_ns <= CLOCK_MAX_NS, "clock: wall-clock time out of range");
+	state_check(s, wall <= CLOCK_MAX_NS, "clock: wall-clock time out of range");
 	state_end(s);
 	if (!state_loading(s))
 		return;
 	c->running = false;
 	c->base_ns = s->error ? 0 : now;
+	c->wall_base_ns = s->error ? 0 : wall;
 }

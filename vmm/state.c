@@ -117,27 +117,27 @@ static uint64_t visit_number(struct state *s, uint64_t v, size_t size)
 
 void state_u8(struct state *s, uint8_t *v)
 {
-	*v = (uint8_t)visit_number(s, *v, sizeof(*v));
+	*v = (uint8_t)visit_number(s, state_loading(s) ? 0 : *v, sizeof(*v));
 }
 
 void state_u16(struct state *s, uint16_t *v)
 {
-	*v = (uint16_t)visit_number(s, *v, sizeof(*v));
+	*v = (uint16_t)visit_number(s, state_loading(s) ? 0 : *v, sizeof(*v));
 }
 
 void state_u32(struct state *s, uint32_t *v)
 {
-	*v = (uint32_t)visit_number(s, *v, sizeof(*v));
+	*v = (uint32_t)visit_number(s, state_loading(s) ? 0 : *v, sizeof(*v));
 }
 
 void state_u64(struct state *s, uint64_t *v)
 {
-	*v = visit_number(s, *v, sizeof(*v));
+	*v = visit_number(s, state_loading(s) ? 0 : *v, sizeof(*v));
 }
 
 void state_bool(struct state *s, bool *v)
 {
-	uint8_t byte = *v;
+	uint8_t byte = state_loading(s) ? 0 : *v; /* what a load overwrites may be no bool yet */
 
 	state_u8(s, &byte);
 	state_check(s, byte <= 1, "state: a flag is neither 0 nor 1");
@@ -158,7 +158,7 @@ static uint32_t save_begin(struct state *s, const uint8_t name[NAME_SIZE], uint3
 static uint32_t load_begin(struct state *s, const uint8_t name[NAME_SIZE], uint32_t version)
 {
 	uint8_t found_name[NAME_SIZE];
-	uint32_t found = 0, length = 0;
+	uint32_t found, length;
 
 	load_bytes(s, found_name, NAME_SIZE);
 	state_u32(s, &found);

@@ -1,0 +1,212 @@
+/*
+ * A board for one device under test: a bus, a clock whose time the test sets, and interrupt lines that count their edges.
+ * And the two trials every device must pass: a saved copy behaves like its original, and no saved bytes, however bad, do
+ * harm.
+ */
+#pragma once
+
+#include <check.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tests/unit/random.h"
+#include "vmm/bus.h"
+#include "vmm/clock.h"
+#include "vmm/irq.h"
+#include "vmm/state.h"
+
+#define BOARD_LINES 16
+
+struct board {
+	struct bus bus;
+	struct clock clock;
+	uint64_t now; /* host time in ns */
+	bool level[BOARD_LINES];
+	unsigned int rises[BOARD_LINES];
+};
+
+static inline uint64_t board_host_time(void *board)
+{
+	return ((struct board *)board)->now;
+}
+
+static inline void board_line(void *board, unsigned int n, bool level)
+{
+	struct board *b = board;
+
+	b->rises[n] += level && !b->level[n];
+	b->level[n] = level;
+}
+
+static inline struct irq_line board_irq(struct board *b, unsigned int n)
+{
+	return (struct irq_line){ .set = board_line, .controller = b, .n = n };
+}
+
+/* An empty board whose clock runs from 0. */
+static inline void board_init(struct board *b, uint64_t wall_ns)
+{
+	memset(b, 0, sizeof(*b));
+	bus_init(&b->bus);
+	clock_init(&b->clock, board_host_time, b, wall_ns);
+	clock_start(&b->clock);
+}
+
+/* Lets the clock show `now` and runs what is due. */
+static inline void board_set_time(struct board *b, uint64_t now)
+{
+	b->now = now;
+	clock_run(&b->clock);
+}
+
+static inline uint64_t board_in(struct board *b, uint64_t port, uint8_t size)
+{
+	struct access a = { .kind = ACCESS_PORT_READ, .size = size, .addr = port };
+
+	bus_access(&b->bus, &a);
+	return a.value;
+}
+
+static inline void board_out(struct board *b, uint64_t port, uint8_t size, uint64_t value)
+{
+	struct access a = { .kind = ACCESS_PORT_WRITE, .size = size, .addr = port, .value = value };
+
+	bus_access(&b->bus, &a);
+}
+
+static inline uint8_t board_inb(struct board *b, uint64_t port)
+{
+	return (uint8_t)board_in(b, port, 1);
+}
+
+static inline void board_outb(struct board *b, uint64_t port, uint8_t value)
+{
+	board_out(b, port, 1, value);
+}
+
+static inline void board_visit(struct board *b, struct state *s)
+{
+	clock_visit(&b->clock, s);
+	bus_visit(&b->bus, s);
+}
+
+/* Loads bytes into a board, which then runs at the saved time if they were good. Returns state_error(). */
+static inline const char *board_load(struct board *b, const void *bytes, size_t size)
+{
+	struct state s;
+	const char *error;
+
+	state_load_init(&s, bytes, size);
+	board_visit(b, &s);
+	error = state_error(&s);
+	clock_start(&b->clock);
+	return error;
+}
+
+/* How a test makes and uses its device. */
+struct trial {
+	const char *name;
+	struct board *(*make)(void);	   /* a board with the device on it; free()d */
+	uint64_t (*use)(struct board *b, uint64_t dice); /* does something that depends on dice only; what was seen */
+};
+
+static inline void trial_compare(struct board *a, struct board *b)
+{
+	struct state sa, sb;
+
+	ck_assert_mem_eq(a->level, b->level, sizeof(a->level));
+	state_save_init(&sa);
+	state_save_init(&sb);
+	board_visit(a, &sa);
+	board_visit(b, &sb);
+	ck_assert_ptr_null(state_error(&sa));
+	ck_assert_uint_eq(sa.size, sb.size);
+	ck_assert_mem_eq(sa.bytes, sb.bytes, sa.size);
+	state_free(&sa);
+	state_free(&sb);
+}
+
+/* Random use, save, load into a new board: then both do the same for the same further use. */
+static inline void trial_copy(const struct trial *t, struct random *r, unsigned int steps)
+{
+	struct board *a = t->make(), *b = t->make();
+	struct state s;
+
+	for (unsigned int i = random_below(r, steps); i; i--)
+		t->use(a, random_next(r));
+	state_save_init(&s);
+	board_visit(a, &s);
+	ck_assert_ptr_null(state_error(&s));
+	b->now = random_next(r) >> 8; /* another host, another uptime */
+	ck_assert_ptr_null(board_load(b, s.bytes, s.size));
+	memcpy(b->level, a->level, sizeof(b->level)); /* the controller's, which would have been loaded too */
+	clock_start(&b->clock);
+	state_free(&s);
+	trial_compare(a, b);
+	for (unsigned int i = 0; i < steps; i++) {
+		uint64_t dice = random_next(r), seen = t->use(a, dice);
+
+		ck_assert_msg(t->use(b, dice) == seen, "%s: the copy differs at step %u", t->name, i);
+		ck_assert_mem_eq(a->level, b->level, sizeof(a->level));
+	}
+	trial_compare(a, b);
+	free(a);
+	free(b);
+}
+
+/* Damages good bytes and loads them: an error, or a device that can be used and saved. Returns whether it loaded. */
+static inline bool trial_damage(const struct trial *t, struct random *r, unsigned int steps)
+{
+	struct board *a = t->make(), *b = t->make();
+	struct state s, again;
+	bool loaded;
+
+	for (unsigned int i = random_below(r, steps); i; i--)
+		t->use(a, random_next(r));
+	state_save_init(&s);
+	board_visit(a, &s);
+	for (uint64_t i = random_below(r, 4); i; i--)
+		s.bytes[random_below(r, s.size)] ^= (uint8_t)(1u << random_below(r, 8));
+	for (uint64_t i = random_below(r, 3); i; i--)
+		s.bytes[random_below(r, s.size)] = (uint8_t)random_next(r);
+	if (random_below(r, 8) == 0)
+		s.size = random_below(r, s.size);
+	loaded = !board_load(b, s.bytes, s.size);
+	for (unsigned int i = 0; i < steps; i++)
+		t->use(b, random_next(r));
+	state_save_init(&again);
+	board_visit(b, &again);
+	ck_assert_ptr_null(state_error(&again));
+	state_free(&again);
+	state_free(&s);
+	free(a);
+	free(b);
+	return loaded;
+}
+
+/* Many of both; some damage must be noticed and some must not, or the trial tries nothing. */
+static inline void trial_run(const struct trial *t, unsigned int rounds, unsigned int steps)
+{
+	struct random r = random_start(t->name);
+	unsigned int loaded = 0;
+
+	for (unsigned int i = 0; i < rounds; i++)
+		trial_copy(t, &r, steps);
+	for (unsigned int i = 0; i < rounds; i++)
+		loaded += trial_damage(t, &r, steps);
+	ck_assert_uint_gt(loaded, 0);
+	ck_assert_uint_lt(loaded, rounds);
+}
+
+static inline int board_run_suite(Suite *suite)
+{
+	SRunner *runner = srunner_create(suite);
+	int failed;
+
+	srunner_run_all(runner, CK_NORMAL);
+	failed = srunner_ntests_failed(runner);
+	srunner_free(runner);
+	return failed != 0;
+}
