@@ -15,6 +15,7 @@ static const struct {
 	int (*run)(const struct program *p, int argc, char **argv);
 } commands[] = {
 	{"run", "launch a guest image", cmd_run},
+	{"inspect", "say what an image is, and whether it can boot", cmd_inspect},
 };
 
 #define COMMAND_COUNT (sizeof(commands) / sizeof(*commands))
