@@ -40,7 +40,7 @@ static const struct name machines[] = {
 
 static const char *machine_name(unsigned int number)
 {
-	for (size_t i = 0; i < sizeof machines / sizeof machines[0]; i++) {
+	for (size_t i = 0; i < sizeof(machines) / sizeof(machines[0]); i++) {
 		if (machines[i].number == number)
 			return machines[i].phrase;
 	}
@@ -111,14 +111,14 @@ static int check_tables(struct reading *r)
 
 static int read_header(struct reading *r, const void *head, size_t head_size)
 {
-	Elf_Data in = { .d_type = ELF_T_EHDR, .d_version = EV_CURRENT, .d_size = sizeof r->header };
+	Elf_Data in = { .d_type = ELF_T_EHDR, .d_version = EV_CURRENT, .d_size = sizeof(r->header) };
 	Elf_Data out = in;
-	char raw[sizeof r->header];
+	char raw[sizeof(r->header)];
 	int err;
 
-	if (head_size < sizeof raw)
+	if (head_size < sizeof(raw))
 		return REFUSE(r, "truncated: %zu bytes hold no whole ELF header", head_size);
-	memcpy(raw, head, sizeof raw);
+	memcpy(raw, head, sizeof(raw));
 	in.d_buf = raw;
 	out.d_buf = &r->header;
 	if (!elf64_xlatetom(&out, &in, ELFDATA2LSB))
@@ -148,7 +148,7 @@ static const struct {
 
 static void note_foreign(struct reading *r, const GElf_Nhdr *note, const char *name)
 {
-	for (size_t i = 0; i < sizeof foreign_notes / sizeof foreign_notes[0]; i++) {
+	for (size_t i = 0; i < sizeof(foreign_notes) / sizeof(foreign_notes[0]); i++) {
 		const char *known = foreign_notes[i].name;
 		unsigned int type = foreign_notes[i].type;
 
@@ -164,7 +164,7 @@ static int note_ours(struct reading *r, const GElf_Nhdr *note, const void *descr
 		return REFUSE(r, "a damaged " ABI_NOTE_NAME " note of %u bytes", note->n_descsz);
 	if (r->noted)
 		return REFUSE(r, "more than one " ABI_NOTE_NAME " note");
-	memcpy(&r->im->abi_version, descriptor, sizeof r->im->abi_version);
+	memcpy(&r->im->abi_version, descriptor, sizeof(r->im->abi_version));
 	r->noted = true;
 	return 0;
 }
@@ -172,8 +172,8 @@ static int note_ours(struct reading *r, const GElf_Nhdr *note, const void *descr
 static int read_note(struct reading *r, const GElf_Nhdr *note, const char *name,
 		     const void *descriptor)
 {
-	if (note->n_namesz == sizeof ABI_NOTE_NAME && note->n_type == ABI_NOTE_VERSION &&
-	    !memcmp(name, ABI_NOTE_NAME, sizeof ABI_NOTE_NAME))
+	if (note->n_namesz == sizeof(ABI_NOTE_NAME) && note->n_type == ABI_NOTE_VERSION &&
+	    !memcmp(name, ABI_NOTE_NAME, sizeof(ABI_NOTE_NAME)))
 		return note_ours(r, note, descriptor);
 	note_foreign(r, note, name);
 	return 0;
@@ -226,6 +226,8 @@ static int read_notes_and_origin(struct reading *r)
 
 static int check_origin(struct reading *r)
 {
+	if (r->noted || r->foreign)
+		r->im->what = r->noted ? "a Penumbra guest image" : r->foreign;
 	if (!r->noted && r->foreign)
 		return REFUSE(r, "%s, not a guest image", r->foreign);
 	if (!r->noted && r->header.e_type == ET_DYN)

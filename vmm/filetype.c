@@ -11,7 +11,7 @@ struct magic {
 	const char *phrase;
 };
 
-#define MAGIC(offset, bytes, phrase) { offset, bytes, sizeof bytes - 1, phrase }
+#define MAGIC(offset, bytes, phrase) { offset, bytes, sizeof(bytes) - 1, phrase }
 
 /* Where two can be there, the more telling one comes first: a Linux kernel begins with MZ, too. */
 static const struct magic magics[] = {
@@ -58,7 +58,7 @@ const char *filetype_guess(const void *head, size_t size)
 {
 	const uint8_t *bytes = head;
 
-	for (size_t i = 0; i < sizeof magics / sizeof magics[0]; i++) {
+	for (size_t i = 0; i < sizeof(magics) / sizeof(magics[0]); i++) {
 		const struct magic *m = &magics[i];
 
 		if (m->offset + m->size <= size && !memcmp(bytes + m->offset, m->bytes, m->size))

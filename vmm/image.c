@@ -22,7 +22,7 @@ int image_refuse(struct image_reason *why, int err, const char *fmt, ...)
 	va_list args;
 
 	va_start(args, fmt);
-	vsnprintf(why->text, sizeof why->text, fmt, args);
+	vsnprintf(why->text, sizeof(why->text), fmt, args);
 	va_end(args);
 	return -err;
 }
@@ -33,7 +33,7 @@ static int refuse_errno(struct image_reason *why, int err)
 	return image_refuse(why, err == ENOTDIR ? ENOENT : err, "%s", strerrordesc_np(err));
 }
 
-static const char *odd_kind(mode_t mode)
+static const char *kind_name(mode_t mode)
 {
 	switch (mode & S_IFMT) {
 	case S_IFDIR: return "a directory";
@@ -41,34 +41,35 @@ static const char *odd_kind(mode_t mode)
 	case S_IFCHR: return "a character device";
 	case S_IFBLK: return "a block device";
 	case S_IFSOCK: return "a socket";
-	default: return "not a regular file";
+	default: return "a file";
 	}
 }
 
-static int check_regular(const struct stat *st, struct image_reason *why)
+static int check_regular(struct image *im, const struct stat *st, struct image_reason *why)
 {
+	im->what = kind_name(st->st_mode);
 	if (!S_ISREG(st->st_mode))
-		return image_refuse(why, ENOEXEC, "%s, not a guest image", odd_kind(st->st_mode));
+		return image_refuse(why, ENOEXEC, "%s, not a guest image", im->what);
 	if (!st->st_size)
 		return image_refuse(why, ENOEXEC, "empty file");
 	return 0;
 }
 
 /* Returns a descriptor of a regular file of st->st_size > 0 bytes. */
-static int open_regular(const char *path, struct stat *st, struct image_reason *why)
+static int open_regular(struct image *im, struct stat *st, struct image_reason *why)
 {
 	int fd, err;
 
 	/* First by name: opening a device may do something, a FIFO's writer sees a reader. */
-	if (stat(path, st))
+	if (stat(im->path, st))
 		return refuse_errno(why, errno);
-	err = check_regular(st, why);
+	err = check_regular(im, st, why);
 	if (err)
 		return err;
-	fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+	fd = open(im->path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
 	if (fd < 0)
 		return refuse_errno(why, errno);
-	err = fstat(fd, st) ? refuse_errno(why, errno) : check_regular(st, why);
+	err = fstat(fd, st) ? refuse_errno(why, errno) : check_regular(im, st, why);
 	if (err)
 		goto close;
 	return fd;
@@ -99,14 +100,14 @@ static ssize_t read_at(int fd, void *to, size_t size, uint64_t offset)
 static int read_kind(struct image *im, uint64_t file_size, struct image_reason *why)
 {
 	unsigned char head[FILETYPE_HEAD];
-	ssize_t n = read_at(im->fd, head, sizeof head, 0);
+	ssize_t n = read_at(im->fd, head, sizeof(head), 0);
 
 	if (n < 0)
 		return refuse_errno(why, (int)-n);
+	im->what = filetype_guess(head, (size_t)n);
 	if (n >= 4 && !memcmp(head, "\177ELF", 4))
 		return elf_image_read(im, file_size, head, (size_t)n, why);
-	return image_refuse(why, ENOEXEC, "not a guest image: it looks like %s",
-			    filetype_guess(head, (size_t)n));
+	return image_refuse(why, ENOEXEC, "not a guest image: it looks like %s", im->what);
 }
 
 int image_probe(struct image *im, const char *path, struct image_reason *why)
@@ -115,7 +116,7 @@ int image_probe(struct image *im, const char *path, struct image_reason *why)
 	int err;
 
 	*im = (struct image){ .path = path };
-	im->fd = open_regular(path, &st, why);
+	im->fd = open_regular(im, &st, why);
 	if (im->fd < 0)
 		return im->fd;
 	err = read_kind(im, (uint64_t)st.st_size, why);

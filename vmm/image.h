@@ -25,6 +25,7 @@ struct image_segment {
 
 struct image {
 	const char *path; /* the caller's */
+	const char *what; /* a phrase for it, such as "a gzip file"; also when refused, unless it could not be read */
 	int fd;
 	enum image_kind kind;
 	uint32_t abi_version;

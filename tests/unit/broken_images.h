@@ -156,4 +156,4 @@ static const struct broken_image broken_images[] = {
 	BROKEN(too_many, "more than 32 segments"),
 };
 
-#define BROKEN_IMAGES (sizeof broken_images / sizeof broken_images[0])
+#define BROKEN_IMAGES (sizeof(broken_images) / sizeof(broken_images[0]))

@@ -32,7 +32,7 @@ static inline const char *capture_end(struct capture *c)
 
 	fflush(stderr);
 	ck_assert_int_ge(dup2(c->saved, STDERR_FILENO), 0);
-	n = pread(c->file, c->text, sizeof c->text - 1, 0);
+	n = pread(c->file, c->text, sizeof(c->text) - 1, 0);
 	ck_assert_int_ge((int)n, 0);
 	c->text[n] = '\0';
 	close(c->saved);

@@ -105,6 +105,62 @@ static inline void writer_put_note(const struct writer_note *n, uint8_t *at)
 	writer_put(at + 24, n->desc, 4);
 }
 
+#define WRITER_SECTIONS_OFFSET 0x3000u
+#define WRITER_SYMBOLS_OFFSET 0x3100u
+#define WRITER_NAMES_OFFSET 0x3c00u
+#define WRITER_MAX_SYMBOLS 100u
+
+struct writer_symbol {
+	uint32_t name; /* offset in the names */
+	uint8_t type;  /* 0 none, 1 object, 2 function */
+	uint16_t section;
+	uint64_t value, size;
+};
+
+struct writer_symbols {
+	struct writer_symbol symbol[WRITER_MAX_SYMBOLS];
+	unsigned int count;
+	char names[0x400];
+	uint64_t names_size;
+};
+
+static inline void writer_put_section(uint8_t *at, uint32_t type, uint64_t offset, uint64_t size,
+				      uint32_t link, uint64_t entry_size)
+{
+	memset(at, 0, 64);
+	writer_put(at + 4, type, 4);
+	writer_put(at + 24, offset, 8);
+	writer_put(at + 32, size, 8);
+	writer_put(at + 40, link, 4);
+	writer_put(at + 48, 8, 8);
+	writer_put(at + 56, entry_size, 8);
+}
+
+/* Adds three sections, of which writer_sections() tells the header: none, symbols, names. */
+static inline void writer_put_symbols(const struct writer_symbols *s, uint8_t *file)
+{
+	uint8_t *at = file + WRITER_SECTIONS_OFFSET;
+
+	writer_put_section(at, 0, 0, 0, 0, 0);
+	writer_put_section(at + 64, 2, WRITER_SYMBOLS_OFFSET, 24 * s->count, 2, 24);
+	writer_put_section(at + 128, 3, WRITER_NAMES_OFFSET, s->names_size, 0, 0);
+	for (unsigned int i = 0; i < s->count; i++) {
+		at = file + WRITER_SYMBOLS_OFFSET + 24 * i;
+		writer_put(at, s->symbol[i].name, 4);
+		writer_put(at + 4, s->symbol[i].type, 2);
+		writer_put(at + 6, s->symbol[i].section, 2);
+		writer_put(at + 8, s->symbol[i].value, 8);
+		writer_put(at + 16, s->symbol[i].size, 8);
+	}
+	memcpy(file + WRITER_NAMES_OFFSET, s->names, sizeof(s->names));
+}
+
+static inline void writer_sections(struct writer_elf *e)
+{
+	e->shoff = WRITER_SECTIONS_OFFSET;
+	e->shnum = 3;
+}
+
 /* Fills file[0, WRITER_FILE_SIZE), whose first e->size bytes are the image. */
 static inline void writer_write(const struct writer_elf *e, uint8_t *file)
 {

@@ -11,7 +11,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -19,6 +18,7 @@
 #include "tests/unit/capture.h"
 #include "tests/unit/elf_writer.h"
 #include "tests/unit/image_oracle.h"
+#include "tests/unit/memory_file.h"
 #include "tests/unit/random.h"
 #include "vmm/mem.h"
 
@@ -34,30 +34,6 @@ static int count_fds(void)
 		count++;
 	closedir(dir);
 	return count;
-}
-
-/* A file without a place: path says how to open it as long as fd is open. */
-struct file {
-	int fd;
-	char path[40];
-};
-
-static struct file file_of(const void *bytes, uint64_t size)
-{
-	struct file f = { .fd = memfd_create("image", MFD_CLOEXEC) };
-
-	ck_assert_int_ge(f.fd, 0);
-	ck_assert_int_eq((int)pwrite(f.fd, bytes, size, 0), (int)size);
-	snprintf(f.path, sizeof f.path, "/proc/self/fd/%d", f.fd);
-	return f;
-}
-
-static struct file file_of_elf(const struct writer_elf *e)
-{
-	static uint8_t bytes[WRITER_FILE_SIZE];
-
-	writer_write(e, bytes);
-	return file_of(bytes, e->size);
 }
 
 /* Opens what must be refused with `err`, in one line that names `path` and says `part`. */
@@ -78,7 +54,7 @@ static void refuse(const char *path, int err, const char *part)
 START_TEST(good)
 {
 	struct writer_elf e = writer_good();
-	struct file f = file_of_elf(&e);
+	struct memory_file f = file_of_elf(&e);
 	int fds = count_fds();
 	struct image im;
 
@@ -106,7 +82,7 @@ START_TEST(just_good)
 		0x10000, 0xbfffd000, 0x100000000, 0x10040000000 - 0x3000,
 	};
 	struct writer_elf e = writer_good();
-	struct file f;
+	struct memory_file f;
 	struct image im;
 
 	e.segment[1].paddr = places[_i];
@@ -129,7 +105,7 @@ END_TEST
 START_TEST(broken)
 {
 	struct writer_elf e = writer_good();
-	struct file f;
+	struct memory_file f;
 
 	broken_images[_i].damage(&e);
 	f = file_of_elf(&e);
@@ -141,7 +117,7 @@ END_TEST
 START_TEST(neighbours_touch)
 {
 	struct writer_elf e = writer_good();
-	struct file f;
+	struct memory_file f;
 	struct image im;
 
 	e.segment[1].paddr = 0x100123;
@@ -155,7 +131,7 @@ END_TEST
 START_TEST(as_many_as_allowed)
 {
 	struct writer_elf e = writer_good();
-	struct file f;
+	struct memory_file f;
 	struct image im;
 
 	for (unsigned int i = 3; i < 33; i++) {
@@ -196,9 +172,9 @@ static const struct {
 START_TEST(other_file)
 {
 	char bytes[1200];
-	struct file f;
+	struct memory_file f;
 
-	memset(bytes, 0x01, sizeof bytes);
+	memset(bytes, 0x01, sizeof(bytes));
 	memcpy(bytes + other_files[_i].pad, other_files[_i].bytes, other_files[_i].size);
 	f = file_of(bytes, other_files[_i].pad + other_files[_i].size);
 	refuse(f.path, ENOEXEC, other_files[_i].says);
@@ -216,11 +192,11 @@ static struct place place_make(void)
 	const char *parent = getenv("TMPDIR");
 	struct place p;
 
-	snprintf(p.dir, sizeof p.dir, "%s/image-XXXXXX", parent ? parent : P_tmpdir);
+	snprintf(p.dir, sizeof(p.dir), "%s/image-XXXXXX", parent ? parent : P_tmpdir);
 	ck_assert_ptr_nonnull(mkdtemp(p.dir));
 	ck_assert_int_eq(chmod(p.dir, 0755), 0);
-	snprintf(p.file, sizeof p.file, "%s/file", p.dir);
-	snprintf(p.link, sizeof p.link, "%s/link", p.dir);
+	snprintf(p.file, sizeof(p.file), "%s/file", p.dir);
+	snprintf(p.link, sizeof(p.link), "%s/link", p.dir);
 	return p;
 }
 
@@ -246,7 +222,7 @@ START_TEST(no_regular_file)
 	refuse(p.file, ENOEXEC, "a FIFO");
 	unlink(p.file);
 	close(open(p.file, O_CREAT | O_WRONLY | O_CLOEXEC, 0644));
-	snprintf(below, sizeof below, "%s/below", p.file);
+	snprintf(below, sizeof(below), "%s/below", p.file);
 	refuse(below, ENOENT, "Not a directory");
 	refuse(p.file, ENOEXEC, "empty file");
 	refuse("", ENOENT, "(empty name)");
@@ -288,7 +264,7 @@ END_TEST
 START_TEST(sparse_sections)
 {
 	struct writer_elf e = writer_good();
-	struct file f;
+	struct memory_file f;
 
 	e.shoff = 0x3000;
 	f = file_of_elf(&e);
@@ -307,7 +283,7 @@ static void create_ram(struct mem *m, uint64_t size)
 START_TEST(ram_too_small)
 {
 	struct writer_elf e = writer_good();
-	struct file f = file_of_elf(&e);
+	struct memory_file f = file_of_elf(&e);
 	struct capture c;
 	struct image im;
 	struct mem m;
@@ -330,7 +306,7 @@ END_TEST
 START_TEST(ram_too_small_for_zeros)
 {
 	struct writer_elf e = writer_good();
-	struct file f;
+	struct memory_file f;
 	struct capture c;
 	struct image im;
 	struct mem m;
@@ -365,7 +341,7 @@ static void add_pages(struct mem_listener *l, uint64_t gpa, uint64_t size)
 START_TEST(dirties_what_it_writes)
 {
 	struct writer_elf e = writer_good();
-	struct file f = file_of_elf(&e);
+	struct memory_file f = file_of_elf(&e);
 	struct pages pages = { .listener.dirtied = add_pages };
 	struct image im;
 	struct mem m;
@@ -384,7 +360,7 @@ END_TEST
 START_TEST(shrinks)
 {
 	struct writer_elf e = writer_good();
-	struct file f = file_of_elf(&e);
+	struct memory_file f = file_of_elf(&e);
 	struct capture c;
 	struct image im;
 	struct mem m;
@@ -412,7 +388,7 @@ static const uint64_t odd_values[] = {
 
 static uint64_t odd_value(struct random *r)
 {
-	uint64_t v = odd_values[random_below(r, sizeof odd_values / sizeof odd_values[0])];
+	uint64_t v = odd_values[random_below(r, sizeof(odd_values) / sizeof(odd_values[0]))];
 
 	switch (random_below(r, 8)) {
 	case 0: return random_next(r) >> random_below(r, 64);
@@ -503,7 +479,7 @@ static void compare_loaded(const struct oracle *o, const struct image *im)
 	ck_assert_uint_eq(im->entry, o->entry);
 	ck_assert_uint_eq(im->low, o->low);
 	ck_assert_uint_eq(im->top, o->top);
-	memset(expected, 0, sizeof expected);
+	memset(expected, 0, sizeof(expected));
 	fits = oracle_load(o, expected, RAM);
 	create_ram(&m, RAM);
 	err = image_load(im, &m);
@@ -524,7 +500,7 @@ START_TEST(oracle_agrees)
 	for (int i = 0; i < 20000; i++) {
 		struct writer_elf e = random_elf(&r);
 		struct oracle o = { .file = bytes, .size = e.size };
-		struct file f = file_of_elf(&e);
+		struct memory_file f = file_of_elf(&e);
 		struct image_reason why;
 		struct image im;
 		int err;
@@ -563,7 +539,7 @@ int main(void)
 	tcase_add_loop_test(tcase, broken, 0, BROKEN_IMAGES);
 	tcase_add_test(tcase, neighbours_touch);
 	tcase_add_test(tcase, as_many_as_allowed);
-	tcase_add_loop_test(tcase, other_file, 0, sizeof other_files / sizeof other_files[0]);
+	tcase_add_loop_test(tcase, other_file, 0, sizeof(other_files) / sizeof(other_files[0]));
 	tcase_add_test(tcase, no_regular_file);
 	tcase_add_test(tcase, no_permission);
 	tcase_add_test(tcase, hostile_name);

@@ -67,7 +67,7 @@ START_TEST(door_near_borders)
 	uint64_t borders[] = {
 		0, PAGE_SIZE, ram, 3 * GIB, 4 * GIB, 1 * GIB + ram, ram / 2, 1ull << 63,
 	};
-	const size_t count = sizeof borders / sizeof borders[0];
+	const size_t count = sizeof(borders) / sizeof(borders[0]);
 	struct mem m;
 
 	ck_assert_int_eq(mem_create(&m, ram, MEM_HUGE_NEVER), 0);
@@ -130,7 +130,7 @@ START_TEST(bad_sizes)
 	};
 	struct mem m;
 
-	for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+	for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
 		ck_assert_int_eq(mem_create(&m, sizes[i], MEM_HUGE_NEVER), -EINVAL);
 		ck_assert_uint_eq(m.region_count, 0);
 	}
@@ -164,9 +164,9 @@ START_TEST(untouched_and_advised)
 	struct mem m;
 
 	ck_assert_int_eq(mem_create(&m, 64ull << 20, cases[_i].huge), 0);
-	ck_assert(smaps_line(m.region[0].hva, "Rss:", line, sizeof line));
+	ck_assert(smaps_line(m.region[0].hva, "Rss:", line, sizeof(line)));
 	ck_assert_int_eq(atoi(line + 4), 0);
-	ck_assert(smaps_line(m.region[0].hva, "VmFlags:", line, sizeof line));
+	ck_assert(smaps_line(m.region[0].hva, "VmFlags:", line, sizeof(line)));
 	/* A kernel without huge pages has neither flag. */
 	if (access("/sys/kernel/mm/transparent_hugepage/enabled", F_OK) == 0)
 		ck_assert_msg(strstr(line, cases[_i].flag), "no%s in %s", cases[_i].flag, line);
@@ -272,11 +272,11 @@ START_TEST(copies)
 	mem_listen(&m, &w.listener);
 	for (int i = 0; i < 5000; i++) {
 		uint64_t gpa = random_below(&r, MEM_MIN_BYTES + 5000);
-		uint64_t size = random_below(&r, sizeof bytes);
+		uint64_t size = random_below(&r, sizeof(bytes));
 		bool ram = !size || gpa + size <= MEM_MIN_BYTES;
 		int dirtied = w.dirtied;
 
-		memset(bytes, i, sizeof bytes);
+		memset(bytes, i, sizeof(bytes));
 		ck_assert_int_eq(mem_write(&m, gpa, bytes, size), ram ? 0 : -EFAULT);
 		ck_assert_int_eq(w.dirtied - dirtied, ram && size);
 		if (ram && size) {
@@ -299,12 +299,12 @@ END_TEST
 START_TEST(copies_at_the_hole)
 {
 	struct witness w = { .listener.dirtied = witness_dirtied };
-	uint8_t bytes[32], before[sizeof bytes];
+	uint8_t bytes[32], before[sizeof(bytes)];
 	struct mem m;
 
 	ck_assert_int_eq(mem_create(&m, 4 * GIB, MEM_HUGE_NEVER), 0);
-	memset(bytes, 0x5a, sizeof bytes);
-	memcpy(before, bytes, sizeof bytes);
+	memset(bytes, 0x5a, sizeof(bytes));
+	memcpy(before, bytes, sizeof(bytes));
 	ck_assert_int_eq(mem_write(&m, 3 * GIB - 16, bytes, 16), 0);
 	ck_assert_int_eq(mem_write(&m, 4 * GIB, bytes, 16), 0);
 	mem_listen(&m, &w.listener);
@@ -316,7 +316,7 @@ START_TEST(copies_at_the_hole)
 	ck_assert_int_eq(mem_read(&m, 5 * GIB - 1, bytes, 2), -EFAULT);
 	ck_assert_int_eq(mem_read(&m, UINT64_MAX, bytes, 2), -EFAULT);
 	ck_assert_int_eq(mem_read(&m, 0, bytes, UINT64_MAX), -EFAULT);
-	ck_assert_mem_eq(bytes, before, sizeof bytes);
+	ck_assert_mem_eq(bytes, before, sizeof(bytes));
 	ck_assert_int_eq(w.dirtied, 0);
 	mem_destroy(&m);
 }
@@ -388,7 +388,7 @@ int main(void)
 	Suite *suite = suite_create("mem");
 	TCase *tcase = tcase_create("mem");
 	SRunner *runner = srunner_create(suite);
-	const int sizes = sizeof ram_sizes / sizeof ram_sizes[0];
+	const int sizes = sizeof(ram_sizes) / sizeof(ram_sizes[0]);
 	int failed;
 
 	tcase_set_timeout(tcase, 50);

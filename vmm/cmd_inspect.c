@@ -1,0 +1,224 @@
+#include <argp.h>
+#include <elf.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "vmm/image.h"
+#include "vmm/log.h"
+#include "vmm/printable.h"
+#include "vmm/program.h"
+#include "vmm/symbols.h"
+
+#define MIB_SHIFT 20
+
+enum key { KEY_JSON = 0x100 };
+
+struct inspect_options {
+	const char *path;
+	bool json;
+};
+
+/* What is to be said, in words fit for a terminal. */
+struct findings {
+	const struct image *image;
+	const char *reason; /* why it cannot boot, NULL if it can */
+	char path[512], entry[128];
+	size_t functions;
+};
+
+static const struct argp_option options[] = {
+	{"json", KEY_JSON, NULL, 0,
+	 "Print one JSON object (addresses as \"0x...\" strings, sizes in bytes)", 0},
+	{0},
+};
+
+static const char doc[] =
+	"Say what a guest image is, and whether it is whole and can boot.\v"
+	"Nothing is run. Printed are the entry point with its name, the RAM the image needs at "
+	"least, and its segments: where in guest-physical memory (gpa) they go, how large they "
+	"are there and in the file, and at which virtual address (gva) the guest will use them.\n\n"
+	"The exit status is 0 for an image that can boot, 127 for a file that is not there or "
+	"cannot boot (the reason is printed), 125 for bad usage or a file that cannot be read.\n\n"
+	"Examples:\n"
+	"  penumbra inspect build/guest/hello\n"
+	"  penumbra inspect --json build/guest/hello | jq .segments";
+
+static error_t on_key(int key, char *arg, struct argp_state *state)
+{
+	struct inspect_options *o = state->input;
+
+	switch (key) {
+	case KEY_JSON:
+		o->json = true;
+		return 0;
+	case ARGP_KEY_ARG:
+		if (o->path)
+			return -log_bad(EINVAL, "inspect: %s: one file at a time", arg);
+		o->path = arg;
+		return 0;
+	default:
+		return ARGP_ERR_UNKNOWN;
+	}
+}
+
+static int options_parse(struct inspect_options *o, int argc, char **argv)
+{
+	static const struct argp argp = {options, on_key, "PATH", doc, NULL, NULL, NULL};
+
+	*o = (struct inspect_options){0};
+	if (argp_parse(&argp, argc, argv, 0, NULL, o))
+		return -EINVAL;
+	if (!o->path)
+		return log_bad(EINVAL, "inspect: no file named; try `penumbra inspect --help`");
+	return 0;
+}
+
+static const char *flags_text(uint32_t flags, char text[4])
+{
+	text[0] = flags & PF_R ? 'r' : '-';
+	text[1] = flags & PF_W ? 'w' : '-';
+	text[2] = flags & PF_X ? 'x' : '-';
+	text[3] = '\0';
+	return text;
+}
+
+static void print_segments(const struct image *im)
+{
+	printf("segments  %18s %12s %12s  flags  %18s\n", "gpa", "size", "from file", "gva");
+	for (unsigned int i = 0; i < im->segment_count; i++) {
+		const struct image_segment *s = &im->segment[i];
+		char flags[4];
+
+		printf("          %#18" PRIx64 " %#12" PRIx64 " %#12" PRIx64 "  %-5s  %#18" PRIx64
+		       "\n", s->gpa, s->size, s->file_size, flags_text(s->flags, flags), s->gva);
+	}
+}
+
+static void print_text(const struct findings *r)
+{
+	const struct image *im = r->image;
+	uint64_t mib;
+
+	printf("%s: %s\n", r->path, im->what);
+	if (r->reason) {
+		printf("bootable  no: %s\n", r->reason);
+		return;
+	}
+	mib = image_ram_needed(im) >> MIB_SHIFT;
+	printf("bootable  yes, the file is whole; guest interface version %" PRIu32 "\n",
+	       im->abi_version);
+	printf("entry     gpa %#" PRIx64 ", gva %#" PRIx64 "%s%s\n", im->entry, im->entry_gva,
+	       *r->entry ? ", " : "", r->entry);
+	printf("RAM       at least %" PRIu64 " MiB (--mem %" PRIu64 "M)\n", mib, mib);
+	printf("functions %zu%s\n", r->functions, r->functions ? "" : " (no symbol table)");
+	print_segments(im);
+}
+
+static json_t *address(uint64_t value)
+{
+	char text[24];
+
+	snprintf(text, sizeof(text), "0x%" PRIx64, value);
+	return json_string(text);
+}
+
+static json_t *segments_array(const struct image *im)
+{
+	json_t *all = json_array();
+
+	for (unsigned int i = 0; i < im->segment_count; i++) {
+		const struct image_segment *s = &im->segment[i];
+		char flags[4];
+
+		json_array_append_new(
+			all, json_pack("{s:o, s:I, s:I, s:I, s:o, s:s}",
+				       "gpa", address(s->gpa), "size", (json_int_t)s->size,
+				       "file_offset", (json_int_t)s->offset,
+				       "file_size", (json_int_t)s->file_size,
+				       "gva", address(s->gva),
+				       "flags", flags_text(s->flags, flags)));
+	}
+	return all;
+}
+
+static json_t *findings_object(const struct findings *r)
+{
+	const struct image *im = r->image;
+	json_t *root = json_pack("{s:s, s:s, s:b, s:s?}", "path", r->path, "what", im->what,
+				 "bootable", !r->reason, "reason", r->reason);
+
+	if (r->reason)
+		return root;
+	json_object_set_new(root, "abi_version", json_integer(im->abi_version));
+	json_object_set_new(root, "entry",
+			    json_pack("{s:o, s:o, s:s?}", "gpa", address(im->entry),
+				      "gva", address(im->entry_gva),
+				      "symbol", *r->entry ? r->entry : NULL));
+	json_object_set_new(root, "ram_needed", json_integer((json_int_t)image_ram_needed(im)));
+	json_object_set_new(root, "functions", json_integer((json_int_t)r->functions));
+	json_object_set_new(root, "segments", segments_array(im));
+	return root;
+}
+
+static void print_json(const struct findings *r)
+{
+	json_t *root = findings_object(r);
+
+	json_dumpf(root, stdout, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
+	putchar('\n');
+	json_decref(root);
+}
+
+static int read_names(struct findings *r)
+{
+	struct symbols symbols;
+	int err = symbols_read(&symbols, r->image);
+
+	if (err < 0)
+		return err;
+	symbols_describe(&symbols, r->image->entry_gva, r->entry, sizeof(r->entry));
+	r->functions = symbols.functions;
+	symbols_free(&symbols);
+	return 0;
+}
+
+static int print_findings(const struct findings *r, bool json)
+{
+	errno = 0;
+	if (json)
+		print_json(r);
+	else
+		print_text(r);
+	if (fflush(stdout) || ferror(stdout))
+		return log_errno(errno ? errno : EIO, "write to standard output");
+	return 0;
+}
+
+int cmd_inspect(const struct program *p, int argc, char **argv)
+{
+	struct inspect_options o;
+	struct image image;
+	struct image_reason why;
+	struct findings r = {.image = &image};
+	int err, status = EXIT_BAD;
+
+	if (options_parse(&o, argc, argv) < 0)
+		return EXIT_BAD;
+	printable(r.path, sizeof(r.path), o.path, SIZE_MAX);
+	err = image_probe(&image, o.path, &why);
+	if (err < 0 && err != -ENOEXEC) {
+		log_print(LOG_ERROR, "%s: %s", *o.path ? o.path : "(empty name)", why.text);
+		return program_image_status(err);
+	}
+	r.reason = err < 0 ? why.text : NULL;
+	if ((err < 0 || read_names(&r) == 0) && print_findings(&r, o.json) == 0)
+		status = err < 0 ? program_image_status(err) : 0;
+	if (err == 0)
+		image_close(&image);
+	return status;
+}
