@@ -1,0 +1,25 @@
+/* The main function of a test executable: runs its tests one by one, each in a process of its own. */
+#pragma once
+
+#include <check.h>
+#include <stdlib.h>
+
+/* No limit of Check's own: every child has one, and meson has one for the executable. */
+static inline int run_tests(const char *name, const TTest *const *tests, size_t count)
+{
+	Suite *suite = suite_create(name);
+	TCase *tcase = tcase_create(name);
+	SRunner *runner = srunner_create(suite);
+	int failed;
+
+	for (size_t i = 0; i < count; i++)
+		tcase_add_test(tcase, tests[i]);
+	tcase_set_timeout(tcase, 0);
+	suite_add_tcase(suite, tcase);
+	srunner_run_all(runner, CK_NORMAL);
+	failed = srunner_ntests_failed(runner);
+	srunner_free(runner);
+	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
+#define RUN_TESTS(name, tests) run_tests(name, tests, sizeof(tests) / sizeof(*(tests)))
