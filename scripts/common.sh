@@ -67,7 +67,7 @@ configure()
 # build COMPILER DIRECTORY MESON-OPTIONS...
 build()
 {
-	configure "$@" && ninja --quiet -C "$2"
+	configure "$@" && ninja --quiet -k 20 -C "$2"
 }
 
 # The build that both commands and their users share.
