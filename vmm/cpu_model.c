@@ -127,28 +127,34 @@ static void add_feature(struct kvm_cpuid2 *t, const struct feature *f, uint32_t 
 	*facts |= f->fact;
 }
 
+const char *cpu_model_lacks(enum cpu_model model, const struct kvm_cpuid2 *supported)
+{
+	for (size_t i = 0; i < FEATURE_COUNT; i++) {
+		const struct feature *f = &features[i];
+
+		if (f->since != OPTIONAL && f->since <= (int)model && !has(supported, f))
+			return f->name;
+	}
+	return NULL;
+}
+
 int cpu_model_create(enum cpu_model model, const struct kvm_cpuid2 *supported, struct kvm_cpuid2 **table,
 		     uint32_t *facts)
 {
-	struct kvm_cpuid2 *t = calloc(1, sizeof(*t) + sizeof(leaves));
+	const char *missing = cpu_model_lacks(model, supported);
+	struct kvm_cpuid2 *t;
 
+	if (missing)
+		return log_bad(ENOTSUP, "CPU model: this host's KVM offers no %s", missing);
+	t = calloc(1, sizeof(*t) + sizeof(leaves));
 	if (!t)
 		return log_errno(ENOMEM, "CPU model");
 	t->nent = LEAF_COUNT;
 	memcpy(t->entries, leaves, sizeof(leaves));
 	*facts = 0;
-	for (size_t i = 0; i < FEATURE_COUNT; i++) {
-		const struct feature *f = &features[i];
-
-		if (f->since > (int)model)
-			continue;
-		if (has(supported, f)) {
-			add_feature(t, f, facts);
-		} else if (f->since != OPTIONAL) {
-			free(t);
-			return log_bad(ENOTSUP, "CPU model: this host's KVM offers no %s", f->name);
-		}
-	}
+	for (size_t i = 0; i < FEATURE_COUNT; i++)
+		if (features[i].since <= (int)model && has(supported, &features[i]))
+			add_feature(t, &features[i], facts);
 	*table = t;
 	return 0;
 }

@@ -16,6 +16,9 @@ enum cpu_model { CPU_MODEL_BASE, CPU_MODEL_V2 };
 /* "base", "v2" -> enum cpu_model. Returns 0, or -EINVAL (not logged) for another name. */
 int cpu_model_parse(const char *name, enum cpu_model *model);
 
+/* Name of a feature of the model that the host lacks, NULL = the model runs here. Does not log. */
+const char *cpu_model_lacks(enum cpu_model model, const struct kvm_cpuid2 *supported);
+
 /*
  * Builds the CPUID table of the model. `supported` is what KVM_GET_SUPPORTED_CPUID said. *table is the caller's to
  * free(); *facts gets the ABI_CPU_* bits. A host that lacks a feature of the model is a logged -ENOTSUP that names it.

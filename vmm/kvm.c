@@ -104,7 +104,7 @@ static int open_device(void)
 	return log_errno(errno, "/dev/kvm");
 }
 
-static int check_interfaces(const struct kvm *k)
+const char *kvm_lacks(int fd)
 {
 	static const struct {
 		int cap;
@@ -114,15 +114,23 @@ static int check_interfaces(const struct kvm *k)
 		{KVM_CAP_IMMEDIATE_EXIT, "KVM_CAP_IMMEDIATE_EXIT"}, {KVM_CAP_VCPU_EVENTS, "KVM_CAP_VCPU_EVENTS"},
 		{KVM_CAP_DEBUGREGS, "KVM_CAP_DEBUGREGS"}, {KVM_CAP_XSAVE, "KVM_CAP_XSAVE"},
 	};
+
+	for (size_t i = 0; i < sizeof(needed) / sizeof(*needed); i++)
+		if (!kvm_capability(fd, needed[i].cap))
+			return needed[i].name;
+	return NULL;
+}
+
+static int check_interfaces(const struct kvm *k)
+{
 	int version = CALL(k->fd, KVM_GET_API_VERSION, 0);
+	const char *missing;
 
 	if (version != KVM_API_VERSION)
 		return version < 0 ? version : log_bad(ENOTSUP, "/dev/kvm: speaks API %d, not %d", version,
 						       KVM_API_VERSION);
-	for (size_t i = 0; i < sizeof(needed) / sizeof(*needed); i++)
-		if (!kvm_capability(k->fd, needed[i].cap))
-			return log_bad(ENOTSUP, "/dev/kvm: this kernel has no %s", needed[i].name);
-	return 0;
+	missing = kvm_lacks(k->fd);
+	return missing ? log_bad(ENOTSUP, "/dev/kvm: this kernel has no %s", missing) : 0;
 }
 
 static int ask_cpuid(struct kvm *k)

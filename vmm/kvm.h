@@ -25,6 +25,9 @@ struct kvm {
 int kvm_open(struct kvm *k);
 void kvm_close(struct kvm *k);
 
+/* Name of an interface that the program cannot do without and this KVM lacks, NULL = all are there. Does not log. */
+const char *kvm_lacks(int fd);
+
 /* What KVM_CHECK_EXTENSION says of `cap` (KVM_CAP_*), 0 = not there. Does not log. */
 int kvm_capability(int fd, int cap);
 

@@ -16,6 +16,7 @@ static const struct {
 } commands[] = {
 	{"run", "launch a guest image", cmd_run},
 	{"inspect", "say what an image is, and whether it can boot", cmd_inspect},
+	{"doctor", "say what this host can do, what is missing, and what to do about it", cmd_doctor},
 };
 
 #define COMMAND_COUNT (sizeof(commands) / sizeof(*commands))
@@ -31,16 +32,20 @@ static void print_help(void)
 	puts("\n`penumbra COMMAND --help` tells more. To see it work: penumbra run build/guest/hello");
 }
 
-static int run_command(const char *name, int argc, char **argv)
+static int run_command(int argc, char **argv)
 {
+	char name[64]; /* what argp calls the program in help and errors */
 	struct host_mmu host = host_mmu_detect("");
 	struct program p = {.mmus = mmus, .host_mmu = host.name, .host_mmu_words = host.words,
 			    .host_mmu_nested = host.nested};
 
 	for (size_t i = 0; i < COMMAND_COUNT; i++)
-		if (!strcmp(commands[i].name, name))
+		if (!strcmp(commands[i].name, argv[0])) {
+			snprintf(name, sizeof(name), "penumbra %s", commands[i].name);
+			argv[0] = name;
 			return commands[i].run(&p, argc, argv);
-	log_print(LOG_ERROR, "%s: no such command; try `penumbra --help`", name);
+		}
+	log_print(LOG_ERROR, "%s: no such command; try `penumbra --help`", argv[0]);
 	return EXIT_BAD;
 }
 
@@ -59,5 +64,5 @@ int main(int argc, char **argv)
 		puts("penumbra " PENUMBRA_VERSION);
 		return 0;
 	}
-	return run_command(argv[1], argc - 1, argv + 1);
+	return run_command(argc - 1, argv + 1);
 }
