@@ -1,0 +1,141 @@
+/*
+ * bench [--json] [--check] [--runs N] [--build DIR] [launch] [port-exit] [memory] [density]
+ *
+ * Measures what Penumbra's build in DIR costs, beside a floor where there is one; all benchmarks unless some are named.
+ */
+#include <argp.h>
+#include <err.h>
+#include <libgen.h>
+#include <limits.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "tests/bench/bench.h"
+#include "tests/bench/report.h"
+
+static const struct {
+	const char *name;
+	void (*run)(const struct bench *b, struct report *r);
+} benchmarks[] = {
+	{"launch", bench_launch},
+	{"port-exit", bench_port_exit},
+	{"memory", bench_memory},
+	{"density", bench_density},
+};
+
+#define BENCHMARK_COUNT (sizeof(benchmarks) / sizeof(*benchmarks))
+#define DEFAULT_RUNS 101
+#define MAX_RUNS 10000
+
+enum key { KEY_JSON = 0x100, KEY_CHECK, KEY_RUNS, KEY_BUILD };
+
+static const struct argp_option options[] = {
+	{"json", KEY_JSON, NULL, 0, "Print JSON instead of a table", 0},
+	{"check", KEY_CHECK, NULL, 0, "Exit with 3 if a target is missed", 0},
+	{"runs", KEY_RUNS, "N", 0, "Pairs of launches to measure (default: 101)", 0},
+	{"build", KEY_BUILD, "DIR", 0, "Build directory (default: the one this program lies in)", 0},
+	{0},
+};
+
+struct settings {
+	struct bench bench;
+	bool json, check, chosen[BENCHMARK_COUNT], some_chosen;
+	const char *build;
+};
+
+void *bench_alloc(size_t n, size_t size)
+{
+	void *p = calloc(n, size);
+
+	if (!p)
+		errx(1, "out of memory");
+	return p;
+}
+
+static error_t choose(struct settings *s, const char *name)
+{
+	for (size_t i = 0; i < BENCHMARK_COUNT; i++)
+		if (!strcmp(name, benchmarks[i].name)) {
+			s->chosen[i] = s->some_chosen = true;
+			return 0;
+		}
+	errx(1, "%s: no such benchmark", name);
+}
+
+static error_t on_key(int key, char *arg, struct argp_state *state)
+{
+	struct settings *s = state->input;
+	long n;
+
+	switch (key) {
+	case KEY_JSON: s->json = true; return 0;
+	case KEY_CHECK: s->check = true; return 0;
+	case KEY_BUILD: s->build = arg; return 0;
+	case KEY_RUNS:
+		n = strtol(arg, NULL, 10);
+		if (n < 1 || n > MAX_RUNS)
+			errx(1, "--runs=%s: give a number from 1 to %d", arg, MAX_RUNS);
+		s->bench.runs = (unsigned int)n;
+		return 0;
+	case ARGP_KEY_ARG: return choose(s, arg);
+	default: return ARGP_ERR_UNKNOWN;
+	}
+}
+
+/* The build directory that holds this program as tests/bench/bench. */
+static const char *own_build(void)
+{
+	char path[PATH_MAX];
+	ssize_t n = readlink("/proc/self/exe", path, sizeof(path) - 1);
+
+	if (n < 0)
+		err(1, "/proc/self/exe");
+	path[n] = '\0';
+	return strdup(dirname(dirname(dirname(path))));
+}
+
+static const char *in_build(const char *build, const char *name)
+{
+	char *path;
+
+	if (asprintf(&path, "%s/%s", build, name) < 0)
+		errx(1, "out of memory");
+	if (access(path, R_OK))
+		err(1, "%s", path);
+	return path;
+}
+
+static void find_parts(struct bench *b, const char *build)
+{
+	b->penumbra = in_build(build, "penumbra");
+	b->bare = in_build(build, "tests/bench/bare");
+	b->penumbra_timed = in_build(build, "tests/bench/penumbra-timed");
+	b->bare_timed = in_build(build, "tests/bench/bare-timed");
+	b->hello = in_build(build, "guest/hello");
+	b->ports = in_build(build, "guest/ports");
+	b->idle = in_build(build, "guest/echo");
+}
+
+int main(int argc, char **argv)
+{
+	static const struct argp argp = {options, on_key, "[BENCHMARK…]",
+					 "Measure launch, port-exit, memory and density, or those that are named.", NULL,
+					 NULL, NULL};
+	struct settings s = {.bench.runs = DEFAULT_RUNS};
+	struct report report = {.count = 0};
+
+	if (argp_parse(&argp, argc, argv, 0, NULL, &s))
+		return 1;
+	find_parts(&s.bench, s.build ? s.build : own_build());
+	for (size_t i = 0; i < BENCHMARK_COUNT; i++)
+		if (s.chosen[i] || !s.some_chosen)
+			benchmarks[i].run(&s.bench, &report);
+	if (s.json)
+		report_json(&report);
+	else
+		report_table(&report);
+	return s.check && !report_kept(&report) ? 3 : 0;
+}
