@@ -1,4 +1,3 @@
-#include <argp.h>
 #include <elf.h>
 #include <errno.h>
 #include <inttypes.h>
@@ -8,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "vmm/command_line.h"
 #include "vmm/image.h"
 #include "vmm/log.h"
 #include "vmm/printable.h"
@@ -69,10 +69,12 @@ static error_t on_key(int key, char *arg, struct argp_state *state)
 static int options_parse(struct inspect_options *o, int argc, char **argv)
 {
 	static const struct argp argp = {options, on_key, "PATH", doc, NULL, NULL, NULL};
+	int r;
 
 	*o = (struct inspect_options){0};
-	if (argp_parse(&argp, argc, argv, 0, NULL, o))
-		return -EINVAL;
+	r = command_line_parse(&argp, argc, argv, o);
+	if (r < 0)
+		return r;
 	if (!o->path)
 		return log_bad(EINVAL, "inspect: no file named; try `penumbra inspect --help`");
 	return 0;

@@ -82,7 +82,8 @@ static int run_fleet(const struct program *p, const struct run_options *o, const
 	r = launch_all(&f, o, config);
 	fleet_wait(&f);
 	terminal_give_back(&f.terminal);
-	report(&f, o);
+	if (r == 0)
+		report(&f, o);
 	status = r < 0 ? EXIT_BAD : fleet_status(&f);
 	if (r == 0 && o->stats && stats_write(o->stats, &f, p, o) < 0)
 		status = EXIT_BAD;

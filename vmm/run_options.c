@@ -1,11 +1,11 @@
 #include "vmm/run_options.h"
 
-#include <argp.h>
 #include <errno.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "vmm/command_line.h"
 #include "vmm/log.h"
 #include "vmm/mmu.h"
 #include "vmm/program.h"
@@ -107,6 +107,14 @@ static int set_console(struct run_options *o, const char *arg)
 	return 0;
 }
 
+static int set_file(const char **file, const char *option, const char *arg)
+{
+	if (!*arg)
+		return bad(option, arg, "give the name of a file");
+	*file = arg;
+	return 0;
+}
+
 static int set_count(struct run_options *o, const char *arg)
 {
 	char *end;
@@ -190,11 +198,11 @@ static int set_option(struct parse *p, int key, const char *arg)
 	case KEY_CPU: return set_cpu(o, arg);
 	case KEY_MEM: return set_mem(o, arg);
 	case KEY_APPEND: return add_word(p, arg);
-	case KEY_INITRD: o->initrd = arg; return 0;
+	case KEY_INITRD: return set_file(&o->initrd, "initrd", arg);
 	case KEY_CONSOLE: return set_console(o, arg);
 	case KEY_COUNT: return set_count(o, arg);
 	case KEY_TIMEOUT: return set_timeout(o, arg);
-	case KEY_STATS: o->stats = arg; return 0;
+	case KEY_STATS: return set_file(&o->stats, "stats", arg);
 	case KEY_HUGE: return set_huge(o, arg);
 	case KEY_LOG: return set_log(arg);
 	default: return ARGP_ERR_UNKNOWN;
@@ -217,10 +225,12 @@ int run_options_parse(struct run_options *o, const struct program *program, int 
 {
 	static const struct argp argp = {options, on_key, "IMAGE [-- ARGS…]", doc, NULL, NULL, NULL};
 	struct parse p = {.options = o, .program = program};
+	int r;
 
 	*o = (struct run_options){.mmu = program->mmus[0], .mem = DEFAULT_MEM, .count = 1};
-	if (argp_parse(&argp, argc, argv, 0, NULL, &p))
-		return -EINVAL;
+	r = command_line_parse(&argp, argc, argv, &p);
+	if (r < 0)
+		return r;
 	if (!o->image)
 		return log_bad(EINVAL, "run: no image named; try `penumbra run --help`");
 	return o->cmdline ? 0 : add_word(&p, "");
