@@ -1,7 +1,6 @@
 #include "vmm/command_line.h"
 
 #include <errno.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -38,11 +37,11 @@ static const char *culprit(const struct argp_state *state)
 	return next[0] == '-' && next[1] && next[1] != '-' && next[2] ? next : state->argv[state->next - 1];
 }
 
-static const char *command_name(const struct argp_state *state)
+static const char *command_name(char **argv)
 {
-	const char *space = strrchr(state->argv[0], ' ');
+	const char *space = strrchr(argv[0], ' ');
 
-	return space ? space + 1 : state->argv[0];
+	return space ? space + 1 : argv[0];
 }
 
 static void say_mistake(const struct argp_state *state)
@@ -58,7 +57,7 @@ static void say_mistake(const struct argp_state *state)
 		why = "its value is missing";
 	else if (o)
 		why = "takes no value";
-	log_bad(EINVAL, "%s: %s: %s; try `%s --help`", command_name(state), word, why, state->argv[0]);
+	log_bad(EINVAL, "%s: %s: %s; try `%s --help`", command_name(state->argv), word, why, state->argv[0]);
 }
 
 static void print_help(const struct argp_state *state, unsigned int flags)
@@ -69,7 +68,11 @@ static void print_help(const struct argp_state *state, unsigned int flags)
 
 static error_t look(int key, char *arg, struct argp_state *state)
 {
-	if (key == KEY_HELP)
+	const char **argument = state->input;
+
+	if (key == ARGP_KEY_ARG)
+		*argument = arg;
+	else if (key == KEY_HELP)
 		print_help(state, ARGP_HELP_STD_HELP);
 	else if (key == KEY_USAGE)
 		print_help(state, ARGP_HELP_USAGE);
@@ -104,9 +107,12 @@ static int parse(const struct argp *argp, argp_parser_t parser, int argc, char *
 int command_line_parse(const struct argp *argp, int argc, char **argv, void *input)
 {
 	struct argp seen = *argp;
+	const char *argument = NULL;
 	int r;
 
 	seen.parser = accept_all;
-	r = parse(&seen, look, argc, argv, NULL);
+	r = parse(&seen, look, argc, argv, &argument);
+	if (r == 0 && argument && !argp->args_doc)
+		r = log_bad(EINVAL, "%s: %s: this command takes no arguments", command_name(argv), argument);
 	return r ? r : parse(argp, pass_on, argc, argv, input);
 }

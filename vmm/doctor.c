@@ -1,6 +1,6 @@
+#include "vmm/command_line.h"
 #include "vmm/doctor.h"
 
-#include <argp.h>
 #include <errno.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
@@ -70,7 +70,7 @@ int cmd_doctor(const struct program *p, int argc, char **argv)
 	bool json = false;
 	int r;
 
-	if (argp_parse(&argp, argc, argv, 0, NULL, &json))
+	if (command_line_parse(&argp, argc, argv, &json) < 0)
 		return EXIT_BAD;
 	examine(&d);
 	r = json ? report_print_json(&report, stdout) : report_print(&report, stdout, output_width()) | print_verdict(&report);

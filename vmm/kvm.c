@@ -123,12 +123,13 @@ const char *kvm_lacks(int fd)
 
 static int check_interfaces(const struct kvm *k)
 {
-	int version = CALL(k->fd, KVM_GET_API_VERSION, 0);
+	int version = ioctl(k->fd, KVM_GET_API_VERSION, 0);
 	const char *missing;
 
+	if (version < 0)
+		return log_errno(errno, "/dev/kvm: this is not KVM: KVM_GET_API_VERSION");
 	if (version != KVM_API_VERSION)
-		return version < 0 ? version : log_bad(ENOTSUP, "/dev/kvm: speaks API %d, not %d", version,
-						       KVM_API_VERSION);
+		return log_bad(ENOTSUP, "/dev/kvm: speaks API %d, not %d", version, KVM_API_VERSION);
 	missing = kvm_lacks(k->fd);
 	return missing ? log_bad(ENOTSUP, "/dev/kvm: this kernel has no %s", missing) : 0;
 }

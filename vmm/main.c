@@ -2,8 +2,11 @@
  * Penumbra's table of contents: the commands, and the features they are given.
  */
 #include <argp.h>
+#include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "ept/ept.h"
 #include "ept/host_mmu.h"
@@ -49,8 +52,20 @@ static int run_command(int argc, char **argv)
 	return EXIT_BAD;
 }
 
+/*
+ * What is opened first must not land on a closed 0, 1 or 2 and be taken for the console. The stand-ins fail at use like
+ * closed ones: input that can only be written, output that can only be read.
+ */
+static void occupy_standard_fds(void)
+{
+	for (int fd = 0; fd <= STDERR_FILENO; fd++)
+		if (fcntl(fd, F_GETFD) < 0 && errno == EBADF)
+			(void)!open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY);
+}
+
 int main(int argc, char **argv)
 {
+	occupy_standard_fds();
 	argp_err_exit_status = EXIT_BAD;
 	if (argc < 2) {
 		log_print(LOG_ERROR, "no command; try `penumbra --help`");
