@@ -3,6 +3,7 @@
 #include <stdbool.h>
 
 #include "vmm/cpu_state.h"
+#include "vmm/ensure.h"
 #include "vmm/mem.h"
 #include "vmm/mmu.h"
 
@@ -94,4 +95,38 @@ void walk_guest(struct mem *m, const struct cpu_state *cs, uint64_t gva, unsigne
 		return fault(cs, access, PF_PRESENT, w);
 	offset = (1ull << shift_of(w->level)) - 1;
 	w->gpa = (gpte & PTE_ADDR & ~offset) | (gva & offset);
+}
+
+/* *gpte is what the walk read, and then what the entry holds. Returns false if the entry says something else by now. */
+static bool mark(struct mem *m, uint64_t gpa, uint64_t *gpte, uint64_t bits)
+{
+	uint64_t *entry = mem_at(m, gpa, sizeof(*entry), MEM_READ);
+	uint64_t now;
+
+	ensure(entry);
+	now = __atomic_load_n(entry, __ATOMIC_RELAXED);
+	do {
+		/* A table that maps itself is met at several levels: its entry was marked a moment ago. */
+		if ((now ^ *gpte) & ~(PTE_A | PTE_D))
+			return false;
+		*gpte = now | bits;
+		if (*gpte == now)
+			return true;
+		mem_dirtied(m, gpa, sizeof(*entry));
+	} while (!__atomic_compare_exchange_n(entry, &now, *gpte, false, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED));
+	return true;
+}
+
+bool walk_mark(struct mem *m, struct walk *w, unsigned int access)
+{
+	ensure(!w->fault);
+	for (int level = WALK_LEVELS; w->level && level >= w->level; level--) {
+		uint64_t bits = PTE_A;
+
+		if (level == w->level && (access & MMU_WRITE))
+			bits |= PTE_D;
+		if (!mark(m, w->gpte_gpa[level], &w->gpte[level], bits))
+			return false;
+	}
+	return true;
 }

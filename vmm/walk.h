@@ -1,9 +1,10 @@
 /*
- * A walk of the guest's page tables as the CPU model would do it, but without side effects: nothing is set accessed or
- * dirty. Pure code over guest RAM and a CPU state (AMD APM vol. 2, 5.3-5.6; Intel SDM vol. 3, 4.5-4.7).
+ * A walk of the guest's page tables as the CPU model would do it, in two steps: the walk itself has no side effects, and
+ * what it leaves in the entries (accessed, dirty) is done when the access is known to happen. Pure code over guest RAM and a CPU state (AMD APM vol. 2, 5.3-5.6; Intel SDM vol. 3, 4.5-4.7).
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct cpu_state;
@@ -41,3 +42,11 @@ struct walk {
  * 2 MiB pages and paging switched off; any other paging mode and a table outside RAM count as a fault, not present.
  */
 void walk_guest(struct mem *m, const struct cpu_state *cs, uint64_t gva, unsigned int access, struct walk *w);
+
+/*
+ * Sets accessed in every entry of `w`, a finished walk for `access` that did not fault, and for a write dirty in the last
+ * one, as the CPU does before it uses the translation: each with a locked compare, and only where the bit is not set
+ * yet, so that a page of tables becomes dirty (mem.h) only if it changes. w->gpte follows. Returns false if an entry is
+ * not what the walk read, accessed and dirty apart: nothing below it was touched, and the caller walks again.
+ */
+bool walk_mark(struct mem *m, struct walk *w, unsigned int access);
