@@ -1,0 +1,530 @@
+/*
+ * The 8254 against a model that does one tick at a time, digit by digit, as the mode descriptions of the data sheet go.
+ */
+#include "vmm/pit8254.h"
+
+#include "tests/unit/board.h"
+
+#define SPEAKER 0x61
+
+/* One counter. Registers hold what the chip holds: 16 bits, binary or four decimal digits. */
+struct counter {
+	int mode, rw;
+	bool bcd, gate, out, null, has_count, load_next, counting, strobe_due, odd;
+	uint16_t cr, ce;
+	bool second_write, second_read;
+	uint8_t first_byte, control;
+	int latched, latched_status; /* -1 = not */
+	bool known, latched_known; /* until a count is loaded, the data sheet does not say what is read */
+	unsigned int rises;
+};
+
+static void drive(struct counter *c, bool out)
+{
+	c->rises += out && !c->out;
+	c->out = out;
+}
+
+static void decrement(struct counter *c)
+{
+	if (!c->bcd) {
+		c->ce--;
+		return;
+	}
+	for (int shift = 0; shift < 16; shift += 4) {
+		if (c->ce >> shift & 15) {
+			c->ce = (uint16_t)(c->ce - (1 << shift));
+			return;
+		}
+		c->ce = (uint16_t)(c->ce + (9 << shift));
+	}
+}
+
+static void load(struct counter *c)
+{
+	c->load_next = c->null = false;
+	c->counting = c->strobe_due = c->known = true;
+	c->ce = c->cr;
+	c->odd = c->cr & 1;
+	if (c->mode == 3 && c->odd)
+		c->ce--; /* the last digit is odd, so there is no borrow */
+}
+
+static void tick_square(struct counter *c)
+{
+	if (!(c->odd && c->out && c->ce == 0)) {
+		decrement(c);
+		decrement(c);
+		if (c->ce || (c->odd && c->out))
+			return;
+	}
+	drive(c, !c->out || c->cr == 1); /* a count of 1 never goes low */
+	load(c);
+}
+
+static void tick_rate(struct counter *c)
+{
+	decrement(c);
+	if (c->ce == 0) {
+		load(c);
+		drive(c, c->cr != 1);
+	} else {
+		drive(c, c->ce != 1);
+	}
+}
+
+static void tick_once(struct counter *c)
+{
+	decrement(c);
+	if (c->ce != 0)
+		return;
+	if (c->mode < 2)
+		drive(c, true);
+	else if (c->strobe_due)
+		drive(c, false);
+	c->strobe_due = false;
+}
+
+static void tick(struct counter *c)
+{
+	bool strobes = c->mode == 4 || c->mode == 5;
+
+	if (strobes)
+		drive(c, true); /* a strobe lasts one tick */
+	if (c->load_next) {
+		load(c);
+		if (c->mode == 1)
+			drive(c, false);
+		if (c->mode == 2)
+			drive(c, c->cr != 1);
+		return;
+	}
+	if (!c->counting || (!c->gate && c->mode != 1 && c->mode != 5))
+		return;
+	if (c->mode == 3)
+		tick_square(c);
+	else if (c->mode == 2)
+		tick_rate(c);
+	else
+		tick_once(c);
+}
+
+static void new_count(struct counter *c, uint16_t count)
+{
+	bool first = !c->has_count;
+
+	c->cr = count;
+	c->null = c->has_count = true;
+	if (c->mode == 0)
+		drive(c, false);
+	if (c->mode == 0 || c->mode == 4 || ((c->mode == 2 || c->mode == 3) && first))
+		c->load_next = true;
+}
+
+static void write_byte(struct counter *c, uint8_t byte)
+{
+	if (c->rw == 1) {
+		new_count(c, byte);
+	} else if (c->rw == 2) {
+		new_count(c, (uint16_t)(byte << 8));
+	} else if (c->second_write) {
+		c->second_write = false;
+		new_count(c, (uint16_t)(byte << 8 | c->first_byte));
+	} else {
+		c->first_byte = byte;
+		c->second_write = true;
+		if (c->mode == 0) {
+			c->counting = c->load_next = false;
+			drive(c, false);
+		}
+	}
+}
+
+static uint8_t read_byte(struct counter *c)
+{
+	uint16_t value = c->latched >= 0 ? (uint16_t)c->latched : c->ce;
+
+	if (c->latched_status >= 0) {
+		uint8_t status = (uint8_t)c->latched_status;
+
+		c->latched_status = -1;
+		return status;
+	}
+	if (c->rw == 3 && !c->second_read) {
+		c->second_read = true;
+		return (uint8_t)value;
+	}
+	c->second_read = false;
+	c->latched = -1;
+	return (uint8_t)(c->rw == 1 ? value : value >> 8);
+}
+
+static void latch(struct counter *c)
+{
+	if (c->latched >= 0)
+		return;
+	c->latched = c->ce;
+	c->latched_known = c->known;
+	c->second_read = false;
+}
+
+static void gate(struct counter *c, bool level)
+{
+	bool trigger = level && !c->gate;
+	bool rate = c->mode == 2 || c->mode == 3;
+
+	c->gate = level;
+	if (rate && !level)
+		drive(c, true);
+	if (trigger && c->has_count && (rate || c->mode == 1 || c->mode == 5))
+		c->load_next = true;
+}
+
+static void program(struct counter *c, uint8_t control)
+{
+	c->control = control & 0x3f;
+	c->mode = control >> 1 & 7;
+	if (c->mode > 5)
+		c->mode &= 3;
+	c->rw = control >> 4 & 3;
+	c->bcd = control & 1;
+	c->null = true;
+	c->known = c->has_count = c->load_next = c->counting = c->strobe_due = c->second_write = c->second_read = false;
+	c->latched = c->latched_status = -1;
+	drive(c, c->mode != 0);
+}
+
+struct bench {
+	struct board board; /* first: a board is what the trials see */
+	struct pit8254 pit;
+	struct counter counter[3];
+	uint64_t tick;
+	uint8_t control61;
+};
+
+static void bench_init(struct bench *b)
+{
+	memset(b, 0, sizeof(*b));
+	board_init(&b->board, 0);
+	pit_init(&b->pit, &b->board.bus, &b->board.clock, board_irq(&b->board, 0));
+	for (int i = 0; i < 3; i++)
+		b->counter[i] = (struct counter){
+			.rw = 3, .control = 0x30, .gate = i != 2, .latched = -1, .latched_status = -1,
+		};
+}
+
+static void command(struct bench *b, uint8_t value)
+{
+	board_outb(&b->board, 0x43, value);
+	for (int i = 0; i < 3; i++) {
+		struct counter *c = &b->counter[i];
+
+		if (value >> 6 == 3 && value >> (i + 1) & 1) {
+			if (!(value & 0x20))
+				latch(c);
+			if (!(value & 0x10) && c->latched_status < 0)
+				c->latched_status = c->control | c->null << 6 | c->out << 7;
+		} else if (value >> 6 == i) {
+			if (value & 0x30)
+				program(c, value);
+			else
+				latch(c);
+		}
+	}
+}
+
+static void count(struct bench *b, unsigned int channel, uint8_t byte)
+{
+	board_outb(&b->board, 0x40 + channel, byte);
+	write_byte(&b->counter[channel], byte);
+}
+
+static void set_61(struct bench *b, uint8_t value)
+{
+	board_outb(&b->board, SPEAKER, value);
+	b->control61 = value & 15;
+	gate(&b->counter[2], value & 1);
+}
+
+static void check_61(struct bench *b)
+{
+	int expected = b->control61 | (b->tick / 18 % 2 ? 0x10 : 0) | (b->counter[2].out ? 0x20 : 0);
+
+	ck_assert_uint_eq(board_inb(&b->board, SPEAKER), expected);
+}
+
+static void check_read(struct bench *b, unsigned int channel)
+{
+	const struct counter *c = &b->counter[channel];
+	bool known = c->latched_status >= 0 || (c->latched >= 0 ? c->latched_known : c->known);
+	uint8_t got = board_inb(&b->board, 0x40 + channel), expected = read_byte(&b->counter[channel]);
+
+	ck_assert_msg(!known || got == expected, "tick %" PRIu64 ": channel %u, control 0x%x, reads 0x%x, not 0x%x", b->tick, channel,
+		      c->control, got, expected);
+}
+
+static void check_outputs(struct bench *b)
+{
+	const struct counter *c = &b->counter[0];
+
+	for (int i = 0; i < 3; i++) {
+		const struct pit_channel *p = &b->pit.channel[i];
+
+		ck_assert_uint_eq(p->at, b->tick);
+		ck_assert_msg(p->out == b->counter[i].out, "tick %" PRIu64 ": channel %d, mode %d: OUT is %d", b->tick, i,
+			      b->counter[i].mode, p->out);
+		ck_assert_int_eq(p->null_count, b->counter[i].null);
+	}
+	ck_assert_int_eq(b->board.level[0], c->mode >= 2 || c->out);
+}
+
+/* Lets n ticks pass, both here and there; the interrupt is one edge if there was any. */
+static void pass(struct bench *b, uint64_t n, struct random *r)
+{
+	unsigned int rises = b->board.rises[0];
+	uint64_t start, end;
+
+	b->counter[0].rises = 0;
+	for (uint64_t i = 0; i < n; i++)
+		for (int c = 0; c < 3; c++)
+			tick(&b->counter[c]);
+	b->tick += n;
+	start = clock_tick_ns(b->tick, PIT_HZ);
+	end = clock_tick_ns(b->tick + 1, PIT_HZ);
+	board_set_time(&b->board, start + random_below(r, end - start));
+	if (n)
+		ck_assert_msg(b->board.rises[0] - rises == (b->counter[0].rises > 0),
+			      "tick %" PRIu64 ", mode %d: %u edges and not %u", b->tick, b->counter[0].mode,
+			      b->board.rises[0] - rises, b->counter[0].rises);
+}
+
+static uint64_t random_ticks(struct random *r)
+{
+	static const uint64_t limits[] = { 1, 2, 3, 8, 40, 600, 600, 3000 };
+
+	if (random_below(r, 400) == 0)
+		return random_below(r, 300000);
+	return random_below(r, limits[random_below(r, 8)] + 1);
+}
+
+/* A count byte whose digits are decimal in BCD; small ones are the interesting ones. */
+static uint8_t random_count(const struct counter *c, struct random *r)
+{
+	unsigned int n = (unsigned int)random_below(r, random_below(r, 2) ? 100 : 10);
+
+	if (c->second_write && random_below(r, 3))
+		n = 0;
+	return (uint8_t)(c->bcd ? n / 10 << 4 | n % 10 : n);
+}
+
+static void step(struct bench *b, struct random *r)
+{
+	unsigned int channel = (unsigned int)random_below(r, 3), rises;
+	uint8_t value = (uint8_t)random_next(r);
+
+	pass(b, random_ticks(r), r);
+	rises = b->board.rises[0];
+	b->counter[0].rises = 0;
+	switch (random_below(r, 16)) {
+	case 0:
+		if (random_below(r, 8) == 0)
+			command(b, (uint8_t)(channel << 6 | (value & 0x3f))); /* programs or latches */
+		break;
+	case 1:
+		command(b, (uint8_t)(random_below(r, 2) ? channel << 6 : 0xc0 | (value & 0x3f)));
+		break;
+	case 2:
+		set_61(b, value);
+		break;
+	case 3:
+	case 4:
+		count(b, channel, random_count(&b->counter[channel], r));
+		break;
+	case 5:
+		check_61(b);
+		break;
+	case 6:
+		ck_assert_uint_eq(board_inb(&b->board, 0x43), 0xff);
+		break;
+	default:
+		check_read(b, channel);
+	}
+	ck_assert_uint_eq(b->board.rises[0] - rises, b->counter[0].rises);
+	board_inb(&b->board, SPEAKER); /* moves all channels on */
+	check_outputs(b);
+}
+
+START_TEST(random_use_is_as_the_model_says)
+{
+	struct random r = random_start("pit8254");
+
+	for (int round = 0; round < 150; round++) {
+		struct bench b;
+
+		bench_init(&b);
+		for (uint8_t i = 0; i < 3; i++)
+			command(&b, (uint8_t)(i << 6 | 0x10 | random_below(&r, 0x30)));
+		for (int i = 0; i < 400; i++)
+			step(&b, &r);
+	}
+}
+END_TEST
+
+/* Every mode with every small count, and the largest, looked at after every single tick. */
+START_TEST(every_tick_of_small_counts)
+{
+	struct random r = { 1 };
+	int mode = _i % 6;
+	bool bcd = _i / 6;
+
+	for (unsigned int n = 0; n <= 21; n++) {
+		uint8_t low = (uint8_t)(bcd ? n / 10 << 4 | n % 10 : n);
+
+		for (uint8_t channel = 0; channel < 3; channel += 2) {
+			struct bench b;
+
+			bench_init(&b);
+			set_61(&b, channel == 2 && mode != 1 && mode != 5);
+			command(&b, (uint8_t)(channel << 6 | 0x30 | mode << 1 | bcd));
+			count(&b, channel, low);
+			count(&b, channel, 0);
+			set_61(&b, 1);
+			for (int i = 0; i < 70; i++) {
+				pass(&b, 1, &r);
+				command(&b, (uint8_t)(0xc0 | 2 << channel));
+				for (int byte = 0; byte < 3; byte++)
+					check_read(&b, channel);
+				check_outputs(&b);
+			}
+			pass(&b, 65536 * 2 + 9, &r);
+			check_read(&b, channel);
+		}
+	}
+}
+END_TEST
+
+/* The timer is armed for exactly the tick of each edge, whatever the rate, and years of them do not drift. */
+START_TEST(edges_do_not_drift)
+{
+	struct random r = random_start("pit8254 edges");
+
+	for (int round = 0; round < 200; round++) {
+		uint64_t n = 2 + random_below(&r, random_below(&r, 2) ? 65535 : 20), edge = n + 1;
+		struct bench b;
+
+		bench_init(&b);
+		board_outb(&b.board, 0x43, random_below(&r, 2) ? 0x34 : 0x36);
+		board_outb(&b.board, 0x40, (uint8_t)n);
+		board_outb(&b.board, 0x40, (uint8_t)(n >> 8));
+		for (int i = 0; i < 100; i++) {
+			unsigned int rises = b.board.rises[0];
+
+			ck_assert_uint_eq(clock_next(&b.board.clock), clock_tick_ns(edge, PIT_HZ));
+			board_set_time(&b.board, clock_tick_ns(edge, PIT_HZ) - 1);
+			ck_assert_uint_eq(b.board.rises[0], rises);
+			board_set_time(&b.board, clock_tick_ns(edge, PIT_HZ));
+			ck_assert_uint_eq(b.board.rises[0], rises + 1);
+			edge += n;
+			if (i % 10)
+				continue;
+			rises = b.board.rises[0];
+			edge += n * random_below(&r, 10000000000); /* hours to years asleep: one edge */
+			board_set_time(&b.board, clock_tick_ns(edge, PIT_HZ) - 1);
+			ck_assert_uint_le(b.board.rises[0], rises + 1);
+		}
+	}
+}
+END_TEST
+
+START_TEST(one_shots_arm_the_timer_once)
+{
+	static const struct { uint8_t control; uint64_t ticks; } modes[] = { { 0x30, 101 }, { 0x38, 102 } };
+
+	for (int i = 0; i < 2; i++) {
+		struct bench b;
+		unsigned int rises;
+
+		bench_init(&b);
+		ck_assert_uint_eq(clock_next(&b.board.clock), CLOCK_NEVER);
+		board_outb(&b.board, 0x43, modes[i].control);
+		ck_assert_uint_eq(clock_next(&b.board.clock), CLOCK_NEVER);
+		board_outb(&b.board, 0x40, 100);
+		board_outb(&b.board, 0x40, 0);
+		rises = b.board.rises[0];
+		ck_assert_uint_eq(clock_next(&b.board.clock), clock_tick_ns(modes[i].ticks, PIT_HZ));
+		board_set_time(&b.board, clock_next(&b.board.clock));
+		ck_assert_uint_eq(b.board.rises[0], rises + 1);
+		ck_assert_uint_eq(clock_next(&b.board.clock), CLOCK_NEVER);
+		board_set_time(&b.board, CLOCK_NS_PER_S);
+		ck_assert_uint_eq(b.board.rises[0], rises + 1);
+	}
+}
+END_TEST
+
+START_TEST(reset_is_power_on)
+{
+	struct bench b, fresh;
+
+	bench_init(&b);
+	bench_init(&fresh);
+	board_outb(&b.board, 0x43, 0x34);
+	board_out(&b.board, 0x40, 2, 0x0505);
+	board_outb(&b.board, 0x40, 3);
+	set_61(&b, 3);
+	bus_reset(&b.board.bus);
+	trial_compare(&b.board, &fresh.board);
+	ck_assert_uint_eq(clock_next(&b.board.clock), CLOCK_NEVER);
+}
+END_TEST
+
+static struct board *trial_make(void)
+{
+	struct bench *b = malloc(sizeof(*b));
+
+	bench_init(b);
+	return &b->board;
+}
+
+static uint64_t trial_use(struct board *board, uint64_t dice)
+{
+	struct random r = { dice };
+	uint64_t port = random_below(&r, 5) ? 0x40 + random_below(&r, 4) : SPEAKER, value = random_next(&r);
+	uint8_t size = (uint8_t)(random_below(&r, 3) ? 1 : 1 + random_below(&r, 8));
+
+	board_set_time(board, board->now + random_below(&r, random_below(&r, 4) ? 5000 : 1ull << random_below(&r, 45)));
+	switch (random_below(&r, 4)) {
+	case 0:
+		board_out(board, port, size, value);
+		return 0;
+	case 1:
+		board_out(board, 0x43, 1, value);
+		board_out(board, 0x40 + (value >> 6 & 3), 1, value >> 8);
+		board_out(board, 0x40 + (value >> 6 & 3), 1, value >> 16);
+		return clock_next(&board->clock) - clock_now(&board->clock);
+	}
+	return board_in(board, port, size);
+}
+
+START_TEST(copies_and_damage)
+{
+	static const struct trial trial = { "pit8254 trial", trial_make, trial_use };
+
+	trial_run(&trial, 400, 300);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *suite = suite_create("pit8254");
+	TCase *tcase = tcase_create("pit8254");
+
+	tcase_set_timeout(tcase, 50);
+	tcase_add_test(tcase, random_use_is_as_the_model_says);
+	tcase_add_loop_test(tcase, every_tick_of_small_counts, 0, 12);
+	tcase_add_test(tcase, edges_do_not_drift);
+	tcase_add_test(tcase, one_shots_arm_the_timer_once);
+	tcase_add_test(tcase, reset_is_power_on);
+	tcase_add_test(tcase, copies_and_damage);
+	suite_add_tcase(suite, tcase);
+	return board_run_suite(suite);
+}
