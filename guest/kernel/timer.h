@@ -5,7 +5,7 @@
 
 #define TIMER_INPUT_HZ 1193182u
 #define TIMER_MIN_HZ 19u /* below, the 16-bit counter is too short */
-#define TIMER_MAX_HZ 100000u
+#define TIMER_MAX_HZ 1000u /* a host that interprets ring 0 needs some 0.1 ms for one */
 
 /* Programs `hz` interrupts a second (again, if need be) (TIMER_MIN_HZ to TIMER_MAX_HZ) and calls `tick` (may be NULL) at each. */
 void timer_start(unsigned int hz, void (*tick)(void));

@@ -75,7 +75,7 @@ int clock_main(int argc, char **argv)
 	int status;
 
 	if (!parse_args(argc, argv, &wanted, &hz))
-		usage("clock [TICKS [HZ]], TICKS at least 1, HZ 19 to 100000");
+		usage("clock [TICKS [HZ]], TICKS at least 1, HZ 19 to 1000");
 	start_threads(clock);
 	ticks = ticks_now();
 	ns = clock_ns();
