@@ -18,6 +18,12 @@
 
 #define NS_PER_S 1000000000ull
 
+/*
+ * The guest gets at least this long before its own timers interrupt it again: a guest that programs a timer shorter
+ * than an entry into KVM takes would otherwise never execute an instruction.
+ */
+#define MIN_RUN_NS 100000u
+
 static int kick_signal(void)
 {
 	return SIGRTMIN;
@@ -161,7 +167,7 @@ static int arm_timer(struct vcpu *v)
 		return r;
 	if (next != CLOCK_NEVER) {
 		now = clock_now(&v->vm->clock);
-		when.it_value = to_timespec(next > now ? next - now : 1);
+		when.it_value = to_timespec(next > now + MIN_RUN_NS ? next - now : MIN_RUN_NS);
 	}
 	timer_settime(v->timer, 0, &when, NULL);
 	v->armed = next;
