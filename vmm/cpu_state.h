@@ -32,6 +32,7 @@ struct cpu_segment {
 
 #define CPU_SEGMENT_DPL_SHIFT 5
 #define CPU_SEGMENT_PRESENT (1u << 7)
+#define CPU_SEGMENT_LONG (1u << 9)
 
 struct cpu_table {
 	uint64_t base;

@@ -36,6 +36,17 @@ static bool in_device_hole(uint64_t gpa, uint64_t size)
 	return gpa >= ABI_HOLE_START && gpa + size <= ABI_HOLE_END;
 }
 
+bool exit_complete_mmio(struct vcpu *v, struct access *a)
+{
+	if (!in_device_hole(a->addr, a->size)) {
+		vm_kill(v->vm, "%s of %u bytes at gpa 0x%" PRIx64 ": no RAM and no device is there",
+			access_is_read(a->kind) ? "read" : "write", a->size, a->addr);
+		return false;
+	}
+	access_complete(&v->port, a);
+	return !vm_ended(v->vm);
+}
+
 static void on_mmio(struct vcpu *v)
 {
 	struct kvm_run *run = v->run;
@@ -43,15 +54,9 @@ static void on_mmio(struct vcpu *v)
 			   .addr = run->mmio.phys_addr, .size = (uint8_t)run->mmio.len};
 
 	ensure(run->mmio.len >= 1 && run->mmio.len <= sizeof(a.value));
-	if (!in_device_hole(a.addr, a.size)) {
-		vm_kill(v->vm, "%s of %u bytes at gpa 0x%" PRIx64 ": no RAM and no device is there",
-			run->mmio.is_write ? "write" : "read", a.size, a.addr);
-		return;
-	}
 	if (run->mmio.is_write)
 		memcpy(&a.value, run->mmio.data, a.size);
-	access_complete(&v->port, &a);
-	if (!run->mmio.is_write)
+	if (exit_complete_mmio(v, &a) && !run->mmio.is_write)
 		memcpy(run->mmio.data, &a.value, a.size);
 }
 

@@ -31,9 +31,16 @@ static const size_t segment_offset[CPU_SEGMENT_COUNT] = {
 	[CPU_LDTR] = offsetof(struct kvm_sregs, ldt), [CPU_TR] = offsetof(struct kvm_sregs, tr),
 };
 
-static uint64_t *gpr_of(struct kvm_regs *regs, unsigned int i)
+void vcpu_gprs_from_kvm(uint64_t gpr[CPU_GPR_COUNT], const struct kvm_regs *regs)
 {
-	return (uint64_t *)((uint8_t *)regs + gpr_offset[i]);
+	for (unsigned int i = 0; i < CPU_GPR_COUNT; i++)
+		memcpy(&gpr[i], (const uint8_t *)regs + gpr_offset[i], sizeof(gpr[i]));
+}
+
+void vcpu_gprs_to_kvm(struct kvm_regs *regs, const uint64_t gpr[CPU_GPR_COUNT])
+{
+	for (unsigned int i = 0; i < CPU_GPR_COUNT; i++)
+		memcpy((uint8_t *)regs + gpr_offset[i], &gpr[i], sizeof(gpr[i]));
 }
 
 static struct kvm_segment *segment_of(struct kvm_sregs *sregs, unsigned int i)
@@ -68,8 +75,7 @@ static int get_regs(struct vcpu *v, struct cpu_state *cs)
 
 	if (r < 0)
 		return r;
-	for (unsigned int i = 0; i < CPU_GPR_COUNT; i++)
-		cs->gpr[i] = *gpr_of(&regs, i);
+	vcpu_gprs_from_kvm(cs->gpr, &regs);
 	cs->rip = regs.rip;
 	cs->rflags = regs.rflags;
 	return 0;
@@ -79,8 +85,7 @@ static int set_regs(struct vcpu *v, const struct cpu_state *cs)
 {
 	struct kvm_regs regs = {.rip = cs->rip, .rflags = cs->rflags};
 
-	for (unsigned int i = 0; i < CPU_GPR_COUNT; i++)
-		*gpr_of(&regs, i) = cs->gpr[i];
+	vcpu_gprs_to_kvm(&regs, cs->gpr);
 	return kvm_set_regs(v->fd, &regs);
 }
 
@@ -222,17 +227,47 @@ static int set_xsave(struct vcpu *v, const struct cpu_state *cs)
 	return kvm_set_xsave(v->fd, &xsave);
 }
 
-int vcpu_get_state(struct vcpu *v, struct cpu_state *cs)
+/* In the order of setting: setting registers drops a pending exception, so events come last. */
+static const struct {
+	enum vcpu_part part;
+	int (*get)(struct vcpu *, struct cpu_state *);
+	int (*set)(struct vcpu *, const struct cpu_state *);
+} parts_table[] = {
+	{VCPU_SREGS, get_sregs, set_sregs},
+	{VCPU_REGS, get_regs, set_regs},
+	{VCPU_MSRS, get_msrs, set_msrs},
+	{VCPU_XSAVE, get_xsave, set_xsave},
+	{VCPU_DEBUGREGS, get_debugregs, set_debugregs},
+	{VCPU_EVENTS, get_events, set_events},
+};
+
+#define PARTS (sizeof(parts_table) / sizeof(*parts_table))
+
+int vcpu_get_parts(struct vcpu *v, struct cpu_state *cs, unsigned int parts)
 {
-	static int (*const parts[])(struct vcpu *, struct cpu_state *) = {get_regs, get_sregs, get_msrs, get_debugregs,
-									  get_events, get_xsave};
 	int r = 0;
 
-	memset(cs, 0, sizeof(*cs));
-	for (unsigned int i = 0; i < sizeof(parts) / sizeof(*parts) && r == 0; i++)
-		r = parts[i](v, cs);
-	cs->halted = v->halted;
+	for (unsigned int i = 0; i < PARTS && r == 0; i++)
+		if (parts & parts_table[i].part)
+			r = parts_table[i].get(v, cs);
 	return r;
+}
+
+int vcpu_set_parts(struct vcpu *v, const struct cpu_state *cs, unsigned int parts)
+{
+	int r = 0;
+
+	for (unsigned int i = 0; i < PARTS && r == 0; i++)
+		if (parts & parts_table[i].part)
+			r = parts_table[i].set(v, cs);
+	return r;
+}
+
+int vcpu_get_state(struct vcpu *v, struct cpu_state *cs)
+{
+	memset(cs, 0, sizeof(*cs));
+	cs->halted = v->halted;
+	return vcpu_get_parts(v, cs, VCPU_ALL);
 }
 
 /*
@@ -248,14 +283,7 @@ static void set_readiness(struct vcpu *v, const struct cpu_state *cs)
 
 int vcpu_set_state(struct vcpu *v, const struct cpu_state *cs)
 {
-	/* Events last: setting registers drops a pending exception. */
-	static int (*const parts[])(struct vcpu *, const struct cpu_state *) = {set_sregs, set_regs, set_msrs, set_xsave,
-										set_debugregs, set_events};
-	int r = 0;
-
-	for (unsigned int i = 0; i < sizeof(parts) / sizeof(*parts) && r == 0; i++)
-		r = parts[i](v, cs);
 	v->halted = cs->halted;
 	set_readiness(v, cs);
-	return r;
+	return vcpu_set_parts(v, cs, VCPU_ALL);
 }

@@ -4,9 +4,32 @@
  */
 #pragma once
 
-struct cpu_state;
+#include <linux/kvm.h>
+#include <stdint.h>
+
+#include "vmm/cpu_state.h"
+
 struct vcpu;
 
+/* Parts of the state that KVM keeps apart; combine. */
+enum vcpu_part {
+	VCPU_SREGS = 1, /* segments, tables, control registers, EFER */
+	VCPU_REGS = 2,	/* general registers, RIP, RFLAGS */
+	VCPU_MSRS = 4,
+	VCPU_XSAVE = 8,
+	VCPU_DEBUGREGS = 16,
+	VCPU_EVENTS = 32, /* pending events, interrupt shadow */
+	VCPU_ALL = 63
+};
+
 /* The vCPU is drained (vcpu.h). Return 0 or a logged -errno; a failed set leaves the vCPU unusable. */
+int vcpu_get_parts(struct vcpu *v, struct cpu_state *cs, unsigned int parts);
+int vcpu_set_parts(struct vcpu *v, const struct cpu_state *cs, unsigned int parts);
+
+/* All parts, and `halted`. */
 int vcpu_get_state(struct vcpu *v, struct cpu_state *cs);
 int vcpu_set_state(struct vcpu *v, const struct cpu_state *cs);
+
+/* General registers between KVM's structure and cpu_state's order; RIP and RFLAGS are left alone. */
+void vcpu_gprs_from_kvm(uint64_t gpr[CPU_GPR_COUNT], const struct kvm_regs *regs);
+void vcpu_gprs_to_kvm(struct kvm_regs *regs, const uint64_t gpr[CPU_GPR_COUNT]);
