@@ -16,12 +16,6 @@ void bus_add(struct bus *b, struct device *d)
 	b->devices[b->device_count++] = d;
 }
 
-/* Ranges are sorted by space, then base, so that a search can stop early. */
-static bool range_before(const struct bus_range *r, enum bus_space space, uint64_t base)
-{
-	return r->space != space ? r->space < space : r->base < base;
-}
-
 static bool ranges_overlap(const struct bus_range *a, const struct bus_range *b)
 {
 	return a->space == b->space && a->base <= b->base + (b->size - 1) && b->base <= a->base + (a->size - 1);
@@ -30,19 +24,13 @@ static bool ranges_overlap(const struct bus_range *a, const struct bus_range *b)
 void bus_claim(struct bus *b, struct device *d, enum bus_space space, uint64_t base, uint64_t size, unsigned int range)
 {
 	const struct bus_range new = { .space = space, .base = base, .size = size, .device = d, .range = range };
-	unsigned int at = 0;
 
 	ensure(size && base + (size - 1) >= base);
 	ensure(space != BUS_PORT || base + (size - 1) <= UINT16_MAX);
 	ensure(b->range_count < BUS_MAX_RANGES);
-	for (unsigned int i = 0; i < b->range_count; i++) {
+	for (unsigned int i = 0; i < b->range_count; i++)
 		ensure(!ranges_overlap(&b->ranges[i], &new));
-		if (range_before(&b->ranges[i], space, base))
-			at = i + 1;
-	}
-	memmove(&b->ranges[at + 1], &b->ranges[at], (b->range_count - at) * sizeof(new));
-	b->ranges[at] = new;
-	b->range_count++;
+	b->ranges[b->range_count++] = new;
 }
 
 const struct bus_range *bus_find(const struct bus *b, enum bus_space space, uint64_t addr, uint64_t size)

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tests/unit/expect.h"
 #include "tests/unit/random.h"
 #include "vmm/bus.h"
 #include "vmm/clock.h"
@@ -122,7 +123,7 @@ static inline void trial_compare(struct board *a, struct board *b)
 	board_visit(a, &sa);
 	board_visit(b, &sb);
 	ck_assert_ptr_null(state_error(&sa));
-	ck_assert_uint_eq(sa.size, sb.size);
+	expect_eq(sa.size, sb.size);
 	ck_assert_mem_eq(sa.bytes, sb.bytes, sa.size);
 	state_free(&sa);
 	state_free(&sb);
@@ -148,7 +149,7 @@ static inline void trial_copy(const struct trial *t, struct random *r, unsigned 
 	for (unsigned int i = 0; i < steps; i++) {
 		uint64_t dice = random_next(r), seen = t->use(a, dice);
 
-		ck_assert_msg(t->use(b, dice) == seen, "%s: the copy differs at step %u", t->name, i);
+		expect_msg(t->use(b, dice) == seen, "%s: the copy differs at step %u", t->name, i);
 		ck_assert_mem_eq(a->level, b->level, sizeof(a->level));
 	}
 	trial_compare(a, b);
@@ -196,8 +197,8 @@ static inline void trial_run(const struct trial *t, unsigned int rounds, unsigne
 		trial_copy(t, &r, steps);
 	for (unsigned int i = 0; i < rounds; i++)
 		loaded += trial_damage(t, &r, steps);
-	ck_assert_uint_gt(loaded, 0);
-	ck_assert_uint_lt(loaded, rounds);
+	expect(loaded > 0);
+	expect(loaded < rounds);
 }
 
 static inline int board_run_suite(Suite *suite)

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tests/unit/expect.h"
 #include "tests/unit/random.h"
 #include "vmm/state.h"
 
@@ -35,8 +36,8 @@ static void fire(void *owner, uint64_t now)
 	struct alarm *a = owner;
 	struct bench *b = a->bench;
 
-	ck_assert_uint_eq(b->timer[a->n].at, CLOCK_NEVER);
-	ck_assert_uint_eq(now, clock_now(&b->clock));
+	expect_eq(b->timer[a->n].at, CLOCK_NEVER);
+	expect_eq(now, clock_now(&b->clock));
 	if (b->count < 1000)
 		b->fired[b->count] = a->n;
 	b->count++;
@@ -63,18 +64,18 @@ START_TEST(stands_still_while_stopped)
 	bench_init(&b);
 	clock_stop(&b.clock);
 	b.host += 100;
-	ck_assert_uint_eq(clock_now(&b.clock), 0);
+	expect_eq(clock_now(&b.clock), 0);
 	clock_start(&b.clock);
-	ck_assert_uint_eq(clock_now(&b.clock), 0);
+	expect_eq(clock_now(&b.clock), 0);
 	b.host += 7;
-	ck_assert_uint_eq(clock_now(&b.clock), 7);
+	expect_eq(clock_now(&b.clock), 7);
 	clock_start(&b.clock);
-	ck_assert_uint_eq(clock_now(&b.clock), 7);
+	expect_eq(clock_now(&b.clock), 7);
 	clock_stop(&b.clock);
 	clock_stop(&b.clock);
 	b.host += 50;
-	ck_assert_uint_eq(clock_now(&b.clock), 7);
-	ck_assert_uint_eq(clock_wall(&b.clock), 5007);
+	expect_eq(clock_now(&b.clock), 7);
+	expect_eq(clock_wall(&b.clock), 5007);
 }
 END_TEST
 
@@ -91,7 +92,7 @@ START_TEST(random_starts_and_stops)
 
 		b.host += step;
 		expected += running ? step : 0;
-		ck_assert_uint_eq(clock_now(&b.clock), expected);
+		expect_eq(clock_now(&b.clock), expected);
 		running = random_next(&r) & 1;
 		if (running)
 			clock_start(&b.clock);
@@ -107,7 +108,7 @@ static void check_next(const struct bench *b)
 
 	for (int i = 0; i < TIMERS; i++)
 		next = b->timer[i].at < next ? b->timer[i].at : next;
-	ck_assert_uint_eq(clock_next(&b->clock), next);
+	expect_eq(clock_next(&b->clock), next);
 }
 
 START_TEST(timers_fire_in_order_of_time)
@@ -133,9 +134,9 @@ START_TEST(timers_fire_in_order_of_time)
 		}
 		b.count = 0;
 		clock_run(&b.clock);
-		ck_assert_int_eq(b.count, due);
+		expect_eq(b.count, due);
 		for (int i = 0; i < b.count; i++) {
-			ck_assert_uint_ge(at[b.fired[i]], last);
+			expect(at[b.fired[i]] >= last);
 			last = at[b.fired[i]];
 		}
 		check_next(&b);
@@ -152,14 +153,14 @@ START_TEST(an_absurd_rate_is_bounded)
 	clock_timer_set(&b.clock, &b.timer[2], 0);
 	clock_timer_set(&b.clock, &b.timer[4], 0);
 	clock_run(&b.clock);
-	ck_assert_int_gt(b.count, 1);
-	ck_assert_int_lt(b.count, 1000);
-	ck_assert_int_eq(b.fired[0], 2);
-	ck_assert_uint_eq(clock_next(&b.clock), 0);
+	expect(b.count > 1);
+	expect(b.count < 1000);
+	expect_eq(b.fired[0], 2);
+	expect_eq(clock_next(&b.clock), 0);
 	b.alarm[2].rearm = 0;
 	clock_run(&b.clock);
-	ck_assert_uint_eq(b.timer[2].at, CLOCK_NEVER);
-	ck_assert_uint_eq(b.timer[4].at, CLOCK_NEVER); /* it had its turn when the other one was done */
+	expect_eq(b.timer[2].at, CLOCK_NEVER);
+	expect_eq(b.timer[4].at, CLOCK_NEVER); /* it had its turn when the other one was done */
 }
 END_TEST
 
@@ -179,18 +180,18 @@ START_TEST(a_restored_clock_goes_on)
 	clock_visit(&b.clock, &in);
 	ck_assert_ptr_null(state_error(&in));
 	b.host += 1000000;
-	ck_assert_uint_eq(clock_now(&b.clock), 12345); /* stopped */
-	ck_assert_uint_eq(clock_wall(&b.clock), 17345);
+	expect_eq(clock_now(&b.clock), 12345); /* stopped */
+	expect_eq(clock_wall(&b.clock), 17345);
 	clock_start(&b.clock);
 	b.host += 5;
-	ck_assert_uint_eq(clock_now(&b.clock), 12350);
+	expect_eq(clock_now(&b.clock), 12350);
 	for (size_t i = 16; i < s.size; i++) {
 		uint8_t old = s.bytes[i];
 
 		s.bytes[i] = 0xff;
 		state_load_init(&in, s.bytes, s.size);
 		clock_visit(&b.clock, &in);
-		ck_assert_int_eq(state_error(&in) != NULL, (i - 16) % 8 == 7); /* beyond CLOCK_MAX_NS */
+		expect_eq(state_error(&in) != NULL, (i - 16) % 8 == 7); /* beyond CLOCK_MAX_NS */
 		s.bytes[i] = old;
 	}
 	state_free(&s);
@@ -208,8 +209,8 @@ START_TEST(follows_the_host_by_default)
 	do
 		after = clock_now(&c);
 	while (after == before);
-	ck_assert_uint_gt(after, before);
-	ck_assert_uint_lt(after, CLOCK_NS_PER_S * 60);
+	expect(after > before);
+	expect(after < CLOCK_NS_PER_S * 60);
 }
 END_TEST
 
@@ -223,14 +224,14 @@ START_TEST(ticks_are_exact)
 		for (int round = 0; round < 20000; round++) {
 			uint64_t tick = random_next(&r) >> (32 + random_below(&r, 31)), ns = clock_tick_ns(tick, rates[i]);
 
-			ck_assert_uint_eq(clock_ticks(ns, rates[i]), tick);
+			expect_eq(clock_ticks(ns, rates[i]), tick);
 			if (ns)
-				ck_assert_uint_lt(clock_ticks(ns - 1, rates[i]), tick);
+				expect(clock_ticks(ns - 1, rates[i]) < tick);
 		}
-		ck_assert_uint_eq(clock_ticks(CLOCK_NS_PER_S, rates[i]), rates[i]);
-		ck_assert_uint_eq(clock_ticks(86400 * 366 * CLOCK_NS_PER_S, rates[i]), 86400 * 366 * rates[i]);
+		expect_eq(clock_ticks(CLOCK_NS_PER_S, rates[i]), rates[i]);
+		expect_eq(clock_ticks(86400 * 366 * CLOCK_NS_PER_S, rates[i]), 86400 * 366 * rates[i]);
 	}
-	ck_assert_uint_eq(clock_tick_ns(UINT64_MAX, 1), CLOCK_NEVER);
+	expect_eq(clock_tick_ns(UINT64_MAX, 1), CLOCK_NEVER);
 }
 END_TEST
 

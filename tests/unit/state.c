@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tests/unit/expect.h"
 #include "tests/unit/random.h"
 
 struct thing {
@@ -69,10 +70,10 @@ START_TEST(saves_golden_bytes)
 	struct state s;
 
 	state_save_init(&s);
-	ck_assert(!state_loading(&s));
+	expect(!state_loading(&s));
 	thing_visit(&t, &s);
 	ck_assert_ptr_null(state_error(&s));
-	ck_assert_uint_eq(s.size, sizeof(golden));
+	expect_eq(s.size, sizeof(golden));
 	ck_assert_mem_eq(s.bytes, golden, sizeof(golden));
 	state_free(&s);
 }
@@ -83,13 +84,13 @@ START_TEST(loads_golden_bytes)
 	struct thing t = { 0 };
 
 	ck_assert_ptr_null(load(&t, golden, sizeof(golden)));
-	ck_assert_uint_eq(t.a, example.a);
-	ck_assert_uint_eq(t.b, example.b);
-	ck_assert_uint_eq(t.c, example.c);
-	ck_assert_uint_eq(t.d, example.d);
-	ck_assert(t.e);
+	expect_eq(t.a, example.a);
+	expect_eq(t.b, example.b);
+	expect_eq(t.c, example.c);
+	expect_eq(t.d, example.d);
+	expect(t.e);
 	ck_assert_mem_eq(t.raw, example.raw, sizeof(t.raw));
-	ck_assert_uint_eq(t.inner, example.inner);
+	expect_eq(t.inner, example.inner);
 }
 END_TEST
 
@@ -137,7 +138,7 @@ START_TEST(every_value_of_every_byte)
 
 			memcpy(bytes, golden, sizeof(golden));
 			bytes[at] = (uint8_t)value;
-			ck_assert_msg(may_load(at, (uint8_t)value) == !load(&t, bytes, sizeof(bytes)), "byte %zu = %u",
+			expect_msg(may_load(at, (uint8_t)value) == !load(&t, bytes, sizeof(bytes)), "byte %zu = %u",
 				      at, value);
 		}
 	}
@@ -150,15 +151,15 @@ START_TEST(tells_the_version_found)
 	struct state s;
 
 	state_load_init(&s, bytes, sizeof(bytes));
-	ck_assert_uint_eq(state_begin(&s, "x", 5), 2);
+	expect_eq(state_begin(&s, "x", 5), 2);
 	state_end(&s);
 	ck_assert_ptr_null(state_error(&s));
 	state_load_init(&s, bytes, sizeof(bytes));
-	ck_assert_uint_eq(state_begin(&s, "x", 1), 0);
+	expect_eq(state_begin(&s, "x", 1), 0);
 	state_end(&s);
 	ck_assert_ptr_nonnull(state_error(&s));
 	state_save_init(&s);
-	ck_assert_uint_eq(state_begin(&s, "x", 5), 5);
+	expect_eq(state_begin(&s, "x", 5), 5);
 	state_end(&s);
 	state_free(&s);
 }
@@ -174,18 +175,38 @@ START_TEST(first_error_sticks_and_gives_zeros)
 
 	state_load_init(&s, bytes, sizeof(bytes));
 	state_u8(&s, &byte);
-	ck_assert_uint_eq(byte, 1);
+	expect_eq(byte, 1);
 	state_check(&s, false, "first");
 	state_check(&s, false, "second");
 	state_u8(&s, &byte);
 	state_u64(&s, &wide);
 	state_bool(&s, &flag);
 	state_bytes(&s, raw, sizeof(raw));
-	ck_assert_uint_eq(byte, 0);
-	ck_assert_uint_eq(wide, 0);
-	ck_assert(!flag);
-	ck_assert_uint_eq(raw[0] + raw[1], 0);
+	expect_eq(byte, 0);
+	expect_eq(wide, 0);
+	expect(!flag);
+	expect_eq(raw[0] + raw[1], 0);
 	ck_assert_str_eq(state_error(&s), "first");
+}
+END_TEST
+
+START_TEST(nothing_is_read_past_the_end)
+{
+	static const uint8_t bytes[] = { 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12 };
+
+	for (size_t size = 0; size < 12; size++) {
+		for (size_t n = 0; n < 12; n++) {
+			uint8_t first[12], second[12];
+			struct state s;
+
+			state_load_init(&s, bytes, size);
+			state_bytes(&s, first, n);
+			state_bytes(&s, second, 12 - n);
+			ck_assert_ptr_nonnull(state_error(&s));
+			expect(n == 0 || first[0] == (n <= size));
+			expect_eq(second[0], 0);
+		}
+	}
 }
 END_TEST
 
@@ -235,7 +256,7 @@ START_TEST(grows_with_what_is_saved)
 		n = 1 + random_below(&r, size - at);
 		state_bytes(&s, bytes + at, n);
 	}
-	ck_assert_uint_eq(s.size, size);
+	expect_eq(s.size, size);
 	state_load_init(&in, s.bytes, s.size);
 	state_bytes(&in, back, size);
 	ck_assert_ptr_null(state_error(&in));
@@ -297,6 +318,7 @@ int main(void)
 	tcase_add_test(tcase, every_value_of_every_byte);
 	tcase_add_test(tcase, tells_the_version_found);
 	tcase_add_test(tcase, first_error_sticks_and_gives_zeros);
+	tcase_add_test(tcase, nothing_is_read_past_the_end);
 	tcase_add_test(tcase, an_inner_section_cannot_outgrow_its_outer);
 	tcase_add_test(tcase, an_open_section_is_an_error);
 	tcase_add_test(tcase, grows_with_what_is_saved);
