@@ -66,8 +66,8 @@ static void judge_sse(struct trial *t, const struct probe_result *first)
 	if (first->stop == PROBE_REPORTED)
 		add(t, FINDING_OK, "runs", "guest kernels may be compiled with or without SSE");
 	else if (first->stop == PROBE_REFUSED)
-		add(t, FINDING_NOTE, "KVM refuses it", "KVM's interpreter of ring 0 has no SSE: such a guest ends with exit "
-		    "status 125; compile guest kernels with -mgeneral-regs-only");
+		add(t, FINDING_NOTE, "KVM refuses it", "KVM's interpreter of ring 0 knows hardly any SSE: such a guest ends "
+		    "with exit status 125; compile guest kernels with -mgeneral-regs-only");
 	else
 		add_surprise(t, first);
 }
@@ -181,14 +181,16 @@ static int compare(const void *a, const void *b)
 }
 
 /*
- * Median time in ns from one stop of the kind of `first` to the next, of `rounds` or as many as there is time for. *last
- * is how the last one stopped; 0 = there was none.
+ * Times in ns, ascending, from one stop of the kind of `first` to the next. Returns how many: `rounds`, or what there was
+ * time for. *last is how the last one stopped.
  */
-static uint64_t median(struct trial *t, const struct probe_result *first, size_t rounds, struct probe_result *last)
+static size_t sample(struct trial *t, const struct probe_result *first, size_t rounds, uint64_t *ns,
+		     struct probe_result *last)
 {
-	uint64_t ns[MAX_ROUNDS], start;
+	uint64_t start;
 	size_t n = 0;
 
+	*last = (struct probe_result){.stop = PROBE_STUCK};
 	for (; n < rounds; n++) {
 		start = now_ns();
 		if (probe_run(&t->vm, last) < 0 || last->stop != first->stop || last->vector != first->vector)
@@ -196,7 +198,7 @@ static uint64_t median(struct trial *t, const struct probe_result *first, size_t
 		ns[n] = now_ns() - start;
 	}
 	qsort(ns, n, sizeof(*ns), compare);
-	return n ? ns[n / 2] : 0;
+	return n;
 }
 
 /* A time with its unit, three digits. */
@@ -211,13 +213,14 @@ static void add_time(struct trial *t, enum finding_state state, uint64_t ns, con
 
 static void judge_cost(struct trial *t, const struct probe_result *first, const char *meaning)
 {
-	struct probe_result last = {.stop = PROBE_STUCK};
-	uint64_t ns = median(t, first, MAX_ROUNDS, &last);
+	uint64_t ns[MAX_ROUNDS];
+	struct probe_result last;
+	size_t n = sample(t, first, MAX_ROUNDS, ns, &last);
 
-	if (ns && (first->stop == PROBE_REPORTED || first->stop == PROBE_EVENT))
-		add_time(t, FINDING_OK, ns, meaning);
+	if (n && (first->stop == PROBE_REPORTED || first->stop == PROBE_EVENT))
+		add_time(t, FINDING_OK, ns[n / 2], meaning);
 	else
-		add_surprise(t, ns ? first : &last);
+		add_surprise(t, n ? first : &last);
 }
 
 static void judge_exits(struct trial *t, const struct probe_result *first)
@@ -230,19 +233,25 @@ static void judge_events(struct trial *t, const struct probe_result *first)
 	judge_cost(t, first, "a fault in ring 3, through a ring-0 stub to the program and back (median of 1000)");
 }
 
-/* The time of a port write is in it; over thousands of instructions it does not matter. */
+/*
+ * The time of a port write is in it; over thousands of instructions it does not matter. The quickest round counts, because
+ * a round is long enough for the host to do something else in it.
+ */
 static void judge_work(struct trial *t, const struct probe_result *first)
 {
-	struct probe_result last = {.stop = PROBE_STUCK};
-	uint64_t ns = median(t, first, WORK_ROUNDS, &last) / (2 * PROBE_WORK_LOOPS);
+	uint64_t ns[WORK_ROUNDS], each;
+	struct probe_result last;
 
-	if (last.stop != PROBE_REPORTED)
+	if (!sample(t, first, WORK_ROUNDS, ns, &last) || last.stop != PROBE_REPORTED) {
 		add_surprise(t, &last);
-	else if (ns > INTERPRETED_NS)
-		add_time(t, FINDING_NOTE, ns, "an instruction: KVM interprets ring 0; keep guest kernels short, put work into "
-			 "ring 3");
+		return;
+	}
+	each = ns[0] / (2 * PROBE_WORK_LOOPS);
+	if (each > INTERPRETED_NS)
+		add_time(t, FINDING_NOTE, each, "an instruction: KVM interprets ring 0; keep guest kernels short, put work "
+			 "into ring 3");
 	else
-		add_time(t, FINDING_OK, ns, "an instruction: the CPU runs ring 0 itself");
+		add_time(t, FINDING_OK, each, "an instruction: the CPU runs ring 0 itself");
 }
 
 static const struct kind kinds[] = {
