@@ -22,11 +22,16 @@ static uint64_t round_up(uint64_t value, uint64_t unit)
 	return (value + unit - 1) & ~(unit - 1);
 }
 
+static uint64_t min(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
 static uint64_t region_end(const struct abi_region *region)
 {
 	uint64_t end = region->base + region->size;
 
-	return end < KERNEL_RAM_MAX ? end : KERNEL_RAM_MAX;
+	return min(end, KERNEL_RAM_MAX);
 }
 
 void pages_init(void)
@@ -107,6 +112,23 @@ uint64_t page_alloc_zero(void)
 			memset(page_pointer(gpa), 0, PAGE_SIZE);
 	}
 	return take(gpa != 0 ? gpa : carve());
+}
+
+uint64_t page_alloc_run(uint64_t wanted, uint64_t *got)
+{
+	uint64_t first = carve();
+	uint64_t end;
+
+	if (first == 0)
+		return 0;
+	/* Not beyond what carve() has had mapped. */
+	end = min(region_end(&machine_boot()->region[pages.region]), round_up(first + 1, LARGE_PAGE_SIZE));
+	*got = min(wanted, (end - first) / PAGE_SIZE);
+	for (uint64_t i = 0; i < *got; i++)
+		pages.refs[first / PAGE_SIZE + i] = 1;
+	pages.next = first + *got * PAGE_SIZE;
+	pages.in_use += *got;
+	return first;
 }
 
 void page_ref(uint64_t gpa)

@@ -18,6 +18,11 @@ void pages_init(void);
 uint64_t page_alloc(void);
 /* The same, reading zero. */
 uint64_t page_alloc_zero(void);
+/*
+ * Up to `wanted` pages in a row that were never used, *got of them, as by page_alloc_zero() each; 0 when there are none
+ * left. For many pages at once: cheap for each of them, where the host interprets the kernel.
+ */
+uint64_t page_alloc_run(uint64_t wanted, uint64_t *got);
 void page_ref(uint64_t gpa);
 /* Drops a reference; the last one frees the page. */
 void page_unref(uint64_t gpa);

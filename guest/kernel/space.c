@@ -305,19 +305,41 @@ bool space_allows(const struct space *space, uint64_t gva, uint64_t size, bool w
 	return true;
 }
 
+/* Fills `count` entries from `pte` on, all of them absent, with pages of zeros. */
+static bool map_zeros(uint64_t *pte, uint64_t count, uint64_t flags)
+{
+	uint64_t page, got;
+
+	for (; count > 0; count -= got) {
+		got = 1;
+		page = page_alloc_run(count, &got);
+		if (page == 0)
+			page = page_alloc_zero();
+		if (page == 0)
+			return false;
+		stats.zeroed += got;
+		for (uint64_t end = page + got * PAGE_SIZE; page < end; page += PAGE_SIZE)
+			*pte++ = page | flags | PTE_P | PTE_U | PTE_A | PTE_D;
+	}
+	return true;
+}
+
 uint64_t space_grow(struct space *space, uint64_t count, bool populate)
 {
 	struct region heap = region_at(space, HEAP);
 	uint64_t start = space->heap_end;
-	uint64_t *table = NULL;
+	uint64_t next;
+	uint64_t *pte;
 
 	if (count > (USER_END - start) / PAGE_SIZE)
 		return 0;
 	space->heap_end += count * PAGE_SIZE;
-	for (uint64_t gva = start; populate && gva < space->heap_end; gva += PAGE_SIZE) {
-		if (gva == start || gva % LARGE_PAGE_SIZE == 0)
-			table = walk(space, gva & ~(LARGE_PAGE_SIZE - 1), true);
-		if (table == NULL || map_zero(&heap, &table[table_index(gva, 1)]) != SPACE_OK)
+	for (uint64_t gva = start; populate && gva < space->heap_end; gva = next) {
+		next = (gva | (LARGE_PAGE_SIZE - 1)) + 1;
+		if (next > space->heap_end)
+			next = space->heap_end;
+		pte = walk(space, gva, true);
+		if (pte == NULL || !map_zeros(pte, (next - gva) / PAGE_SIZE, heap.flags))
 			return 0;
 	}
 	return start;
