@@ -174,12 +174,12 @@ static uint64_t segment_base(const struct cpu_state *cs, ZydisRegister segment)
 	return 0;
 }
 
-bool insn_address_beside(const struct cpu_state *cs, const struct insn *in, const ZydisDecodedOperand *op, uint32_t size,
-			 uint64_t distance, uint64_t *gva, struct trap *trap)
+bool insn_address_beside(const struct cpu_state *cs, const struct insn *in, const ZydisDecodedOperand *op,
+			 uint32_t size, uint64_t distance, uint64_t *gva, struct trap *trap)
 {
-	uint64_t effective = address_part(cs, in, op->mem.base) +
-			     address_part(cs, in, op->mem.index) * op->mem.scale + (uint64_t)op->mem.disp.value + distance;
+	uint64_t effective = (uint64_t)op->mem.disp.value + distance;
 
+	effective += address_part(cs, in, op->mem.base) + address_part(cs, in, op->mem.index) * op->mem.scale;
 	if (in->info.address_width == 32)
 		effective &= 0xffffffff;
 	*gva = segment_base(cs, op->mem.segment) + effective;

@@ -74,8 +74,8 @@ bool insn_address(const struct cpu_state *cs, const struct insn *in, const Zydis
  * The same with `distance` added to the effective address, before it is cut to the address size: for operands that lie
  * beside the place the instruction names (a bit string, POP relative to RSP).
  */
-bool insn_address_beside(const struct cpu_state *cs, const struct insn *in, const ZydisDecodedOperand *op, uint32_t size,
-			 uint64_t distance, uint64_t *gva, struct trap *trap);
+bool insn_address_beside(const struct cpu_state *cs, const struct insn *in, const ZydisDecodedOperand *op,
+			 uint32_t size, uint64_t distance, uint64_t *gva, struct trap *trap);
 
 /* Moves RIP past the instruction, clears RF and ends an interrupt shadow. */
 void insn_advance(struct cpu_state *cs, const struct insn *in);
