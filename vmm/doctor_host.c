@@ -8,11 +8,12 @@
 #include <unistd.h>
 
 #include "vmm/doctor.h"
+#include "vmm/run_options.h"
 
 #define FDS_PER_GUEST 2 /* VM and vCPU */
 #define FDS_OF_PROGRAM 10
-#define MAPS_PER_GUEST 6
-#define MAPS_OF_PROGRAM 100
+#define MAPS_PER_GUEST 4 /* RAM, shared area, stack and its guard */
+#define MAPS_OF_PROGRAM 40
 #define GUEST_MEM_KIB (64u << 10) /* the default of --mem */
 
 /* The first line of a file below root, without its newline; false if it is empty or not there. */
@@ -116,7 +117,10 @@ static void add_room(struct report *r, const char *name, uint64_t limit, unsigne
 	uint64_t guests = limit > base ? (limit - base) / each : 0;
 
 	report_add(r, guests < 100 ? FINDING_LACK : FINDING_OK, name, "%" PRIu64, limit);
-	report_mean(r, "room for about %" PRIu64 " guests in one process (--count); more: %s", guests, raise);
+	if (guests >= RUN_MAX_COUNT)
+		report_mean(r, "enough for all the guests that --count takes");
+	else
+		report_mean(r, "room for about %" PRIu64 " guests in one process (--count); more: %s", guests, raise);
 }
 
 static void add_files(struct report *r)
