@@ -7,13 +7,15 @@
 #include <spawn.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "tests/bench/bench.h"
 
-uint64_t child_now(void)
+static uint64_t now_ns(void)
 {
 	struct timespec ts;
 
@@ -56,7 +58,7 @@ struct child child_start(const char *const argv[], const struct child_options *o
 		err(1, "pipe");
 	file_actions(&actions, ends[1], o.quiet);
 	c.output = ends[0];
-	c.start_ns = child_now();
+	c.start_ns = now_ns();
 	r = posix_spawn(&c.pid, argv[0], &actions, NULL, (char **)(uintptr_t)argv, env);
 	if (r)
 		errx(1, "%s: %s", argv[0], strerror(r));
@@ -69,7 +71,12 @@ struct child child_start(const char *const argv[], const struct child_options *o
 	return c;
 }
 
-uint64_t child_first_byte(const struct child *c)
+static double since_start_us(const struct child *c)
+{
+	return (double)(now_ns() - c->start_ns) / 1e3;
+}
+
+static double first_byte_us(const struct child *c)
 {
 	ssize_t n;
 	char byte;
@@ -79,33 +86,40 @@ uint64_t child_first_byte(const struct child *c)
 	while (n < 0 && errno == EINTR);
 	if (n != 1)
 		errx(1, "a guest printed nothing");
-	return child_now();
+	return since_start_us(c);
 }
 
-static uint64_t reap(const struct child *c, int *status)
+static double us(const struct timeval *t)
 {
+	return (double)t->tv_sec * 1e6 + (double)t->tv_usec;
+}
+
+static struct child_times reap(const struct child *c, int *status)
+{
+	struct child_times times = {0};
+	struct rusage used;
 	char rest[4096];
-	uint64_t now;
 	pid_t pid;
 
 	while (read(c->output, rest, sizeof(rest)) > 0)
 		;
 	do
-		pid = waitpid(c->pid, status, 0);
+		pid = wait4(c->pid, status, 0, &used);
 	while (pid < 0 && errno == EINTR);
-	now = child_now();
+	times.exit_us = since_start_us(c);
+	times.cpu_us = us(&used.ru_utime) + us(&used.ru_stime);
 	close(c->output);
-	return now;
+	return times;
 }
 
-uint64_t child_finish(const struct child *c)
+struct child_times child_finish(const struct child *c)
 {
 	int status;
-	uint64_t now = reap(c, &status);
+	struct child_times times = reap(c, &status);
 
 	if (!WIFEXITED(status) || WEXITSTATUS(status))
 		errx(1, "a program under measurement failed (wait status %#x)", (unsigned int)status);
-	return now;
+	return times;
 }
 
 void child_stop(const struct child *c)
@@ -119,8 +133,9 @@ void child_stop(const struct child *c)
 struct child_times child_time(const char *const argv[])
 {
 	struct child c = child_start(argv, NULL);
-	uint64_t first = child_first_byte(&c), end = child_finish(&c);
+	double first = first_byte_us(&c);
+	struct child_times times = child_finish(&c);
 
-	return (struct child_times){.first_byte_us = (double)(first - c.start_ns) / 1e3,
-				    .exit_us = (double)(end - c.start_ns) / 1e3};
+	times.first_byte_us = first;
+	return times;
 }

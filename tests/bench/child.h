@@ -12,11 +12,9 @@ struct child {
 };
 
 struct child_times {
-	double first_byte_us, exit_us; /* since the start: when its first output and its end became known */
+	double first_byte_us, exit_us; /* since the start: when its first output and its end became known; 0 = not asked */
+	double cpu_us; /* of all its threads, in user space and kernel; the sum is exact where its parts are not */
 };
-
-/* Host's monotonic time in ns. */
-uint64_t child_now(void);
 
 struct child_options {
 	const char *setting; /* NULL, or one more setting NAME=VALUE for its environment */
@@ -26,14 +24,11 @@ struct child_options {
 /* argv[0] is the path; options may be NULL. A program that cannot be started ends the benchmark. */
 struct child child_start(const char *const argv[], const struct child_options *options);
 
-/* Reads one byte of output; the end of output instead ends the benchmark. Returns the time of it in ns. */
-uint64_t child_first_byte(const struct child *c);
-
-/* Reads its output to the end and waits for it; it must exit with 0. Returns the host time at which it had ended. */
-uint64_t child_finish(const struct child *c);
+/* Reads its output to the end and waits for it; it must exit with 0. */
+struct child_times child_finish(const struct child *c);
 
 /* Asks it to end with SIGTERM and waits; whatever status it ends with is fine. */
 void child_stop(const struct child *c);
 
-/* One whole run. */
+/* One whole run of a program that prints something. */
 struct child_times child_time(const char *const argv[]);

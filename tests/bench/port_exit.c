@@ -66,14 +66,15 @@ static void user_space(const struct bench *b, struct report *r)
 	}
 	ratio = summary_pairwise_ratio(a, f, ROUNDS);
 	report_add(r, (struct line){.what = "port exit, time in user space", .unit = "ns", .ratio = ratio,
-				    .ours = summary_of(a, ROUNDS), .floor = summary_of(f, ROUNDS), .target = TARGET_NS});
+				    .ours = summary_of(a, ROUNDS), .floor = summary_of(f, ROUNDS), .target = TARGET_NS,
+				    .target_is = TARGET_TIME});
 }
 
 static double run_us(const char *const argv[])
 {
 	struct child c = child_start(argv, NULL);
 
-	return (double)(child_finish(&c) - c.start_ns) / 1e3;
+	return child_finish(&c).exit_us;
 }
 
 static double exit_us(const char *const many[], const char *const few[])

@@ -3,6 +3,7 @@
 #include <err.h>
 #include <jansson.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/utsname.h>
 #include <unistd.h>
@@ -18,9 +19,19 @@ void report_add(struct report *r, struct line line)
 	r->lines[r->count++] = line;
 }
 
+static bool judged(const struct line *l)
+{
+	return l->target && (l->target_is != TARGET_TIME || !getenv("PENUMBRA_LAB"));
+}
+
 static bool kept(const struct line *l)
 {
-	return !l->target || (l->target_is_ratio ? l->ratio : l->ours.median) <= l->target;
+	return !judged(l) || (l->target_is == TARGET_OF_RATIO ? l->ratio : l->ours.median) <= l->target;
+}
+
+static double ratio_of_medians(const struct line *l)
+{
+	return l->floor.n ? l->ours.median / l->floor.median : 0;
 }
 
 bool report_kept(const struct report *r)
@@ -65,17 +76,31 @@ static const char *spread(char *cell, const struct summary *s)
 	return cell;
 }
 
+static const char *ratio(char *cell, double v)
+{
+	if (!v)
+		return "";
+	snprintf(cell, CELL, "%.2f", v);
+	return cell;
+}
+
+static const char *target(char *cell, const struct line *l)
+{
+	char v[CELL];
+
+	if (!l->target)
+		return "";
+	snprintf(cell, 2 * CELL, "≤ %s%s%s", number(v, l->target), l->target_is == TARGET_OF_RATIO ? " ×" : "",
+		 !judged(l) ? " (not here)" : kept(l) ? "" : " **missed**");
+	return cell;
+}
+
 static void print_line(const struct line *l)
 {
-	char ours[CELL], floor[CELL], ratio[CELL] = "", target[CELL], limit[2 * CELL] = "";
+	char ours[CELL], floor[CELL], neighbours[CELL], medians[CELL], limit[2 * CELL];
 
-	if (l->ratio)
-		number(ratio, l->ratio);
-	if (l->target)
-		snprintf(limit, sizeof(limit), "≤ %s%s%s", number(target, l->target), l->target_is_ratio ? " ×" : "",
-			 kept(l) ? "" : ": missed");
-	printf("| %s, %s | %s | %s | %s | %s |\n", l->what, l->unit, spread(ours, &l->ours), spread(floor, &l->floor),
-	       ratio, limit);
+	printf("| %s, %s | %s | %s | %s | %s | %s |\n", l->what, l->unit, spread(ours, &l->ours), spread(floor, &l->floor),
+	       ratio(neighbours, l->ratio), ratio(medians, ratio_of_medians(l)), target(limit, l));
 }
 
 void report_table(const struct report *r)
@@ -88,7 +113,7 @@ void report_table(const struct report *r)
 	cpu_name(cpu, sizeof(cpu));
 	printf("%s, %ld processors, Linux %s, guest paging: %s (%s)\n\n", cpu, sysconf(_SC_NPROCESSORS_ONLN), u.release,
 	       host.name, host.words);
-	printf("| what | Penumbra | floor | ratio | target |\n|---|---|---|---|---|\n");
+	printf("| what | Penumbra | floor | ratio | of medians | target |\n|---|---|---|---|---|---|\n");
 	for (unsigned int i = 0; i < r->count; i++)
 		print_line(&r->lines[i]);
 	putchar('\n');
@@ -106,10 +131,12 @@ static json_t *line_json(const struct line *l)
 	json_t *j = json_pack("{s:s, s:s, s:o, s:o, s:b}", "what", l->what, "unit", l->unit, "penumbra",
 			      summary_json(&l->ours), "floor", summary_json(&l->floor), "kept", kept(l));
 
-	if (l->ratio)
+	if (l->ratio) {
 		json_object_set_new(j, "ratio", json_real(l->ratio));
-	if (l->target)
-		json_object_set_new(j, l->target_is_ratio ? "target_ratio" : "target", json_real(l->target));
+		json_object_set_new(j, "ratio_of_medians", json_real(ratio_of_medians(l)));
+	}
+	if (judged(l))
+		json_object_set_new(j, l->target_is == TARGET_OF_RATIO ? "target_ratio" : "target", json_real(l->target));
 	return j;
 }
 

@@ -5,12 +5,15 @@
 
 #include "tests/bench/summary.h"
 
+/* What a target is for. Times in the lab, an emulation, say nothing about any hardware: there TARGET_TIME is not judged. */
+enum target_is { TARGET_AMOUNT, TARGET_TIME, TARGET_OF_RATIO };
+
 struct line {
 	const char *what, *unit;
 	struct summary ours, floor; /* floor.n == 0: there is nothing to compare with */
-	double ratio;		    /* ours to floor, 0 = not given */
-	double target;		    /* 0 = none */
-	bool target_is_ratio;	    /* the target is for the ratio, not for ours.median */
+	double ratio;		    /* ours to floor, by neighbours: summary_pairwise_ratio() */
+	double target;		    /* at most; 0 = none */
+	enum target_is target_is;
 };
 
 #define REPORT_MAX_LINES 16
