@@ -1,12 +1,14 @@
 /*
  * The guest-table walk against a naive oracle, over combinations of P, W, U, NX and PS at every level, with every kind
- * of access and every CR0.WP, EFER.NXE and CR4.SMEP: exhaustive for two levels at a time, random for all four.
+ * of access and every CR0.WP, EFER.NXE and CR4.SMEP: exhaustive for two levels at a time, random for all four. Then
+ * what the second step leaves in the entries.
  */
 #include "vmm/walk.h"
 
 #include <check.h>
 #include <stdbool.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "tests/unit/random.h"
 #include "vmm/cpu_state.h"
@@ -238,6 +240,117 @@ START_TEST(without_paging_gva_is_gpa)
 }
 END_TEST
 
+/* Pages of tables that the door was told of, by level. */
+struct dirtied {
+	struct mem_listener listener;
+	unsigned int count[5];
+};
+
+static void count_dirtied(struct mem_listener *l, uint64_t gpa, uint64_t size)
+{
+	struct dirtied *d = (struct dirtied *)l;
+
+	for (int level = 1; level <= 4; level++)
+		d->count[level] += gpa == TABLE(level) && size == PAGE_SIZE;
+}
+
+#define A 0x20ull
+#define D 0x40ull
+
+/* Random entries with random A and D, all open; returns the leaf's level. */
+static int random_marks(struct random *r, uint64_t entries[5])
+{
+	int leaf = random_below(r, 2) ? 1 : 2;
+
+	for (int level = 4; level >= 1; level--) {
+		set_entry(level, level == 2 && leaf == 2 ? &(struct bits){ true, true, true, false, true } : &open_bits);
+		*entry(level) |= random_next(r) & (A | D | 0xe00);
+		entries[level] = *entry(level);
+	}
+	return leaf;
+}
+
+START_TEST(marks_what_hardware_would_mark)
+{
+	struct random r = random_start("marks");
+	struct cpu_state cs = mode_of(&(struct want){ .wp = true, .nxe = true });
+
+	for (unsigned int i = 0; i < 2000; i++) {
+		struct dirtied d = { .listener = { .dirtied = count_dirtied } };
+		bool write = random_below(&r, 2);
+		uint64_t before[5];
+		int leaf = random_marks(&r, before);
+		struct walk w;
+
+		mem_listen(&ram, &d.listener);
+		walk_guest(&ram, &cs, GVA, write ? MMU_WRITE : MMU_READ, &w);
+		for (int level = 1; level <= 4; level++)
+			ck_assert(*entry(level) == before[level]);
+		memset(d.count, 0, sizeof(d.count));
+		ck_assert(walk_mark(&ram, &w, write ? MMU_WRITE : MMU_READ));
+		mem_unlisten(&ram, &d.listener);
+		for (int level = 1; level <= 4; level++) {
+			uint64_t now = before[level] | (level >= leaf ? A : 0) | (level == leaf && write ? D : 0);
+
+			ck_assert_uint_eq(*entry(level), now);
+			ck_assert_uint_eq(d.count[level], now != before[level]);
+			if (level >= leaf)
+				ck_assert_uint_eq(w.gpte[level], now);
+		}
+	}
+}
+END_TEST
+
+START_TEST(a_changed_entry_is_not_marked)
+{
+	for (int level = 4; level >= 1; level--)
+		for (unsigned int bit = 0; bit < 64; bit++) {
+			struct cpu_state cs = mode_of(&(struct want){ .nxe = true });
+			uint64_t changed, below[5];
+			bool only_a_mark = bit == 5 || bit == 6;
+			struct walk w;
+
+			open_all();
+			walk_guest(&ram, &cs, GVA, MMU_WRITE, &w);
+			changed = *entry(level) ^= 1ull << bit;
+			for (int l = 1; l <= 4; l++)
+				below[l] = *entry(l);
+			ck_assert_int_eq(walk_mark(&ram, &w, MMU_WRITE), only_a_mark);
+			if (only_a_mark)
+				continue;
+			ck_assert_uint_eq(*entry(level), changed);
+			for (int l = 1; l < level; l++)
+				ck_assert_uint_eq(*entry(l), below[l]);
+		}
+}
+END_TEST
+
+/* Slot 511 of the top table leads to the table itself: one entry is met at all four levels, at the last one as a page. */
+START_TEST(marks_a_table_that_maps_itself)
+{
+	struct cpu_state cs = mode_of(&(struct want){ .nxe = true });
+	uint64_t *table = mem_at(&ram, TABLE(4), PAGE_SIZE, MEM_WRITE);
+	struct walk w;
+
+	table[511] = TABLE(4) | 7;
+	walk_guest(&ram, &cs, 0xfffffffffffff000ull, MMU_WRITE, &w);
+	ck_assert_int_eq(w.fault, 0);
+	ck_assert_uint_eq(w.gpa, TABLE(4));
+	ck_assert(walk_mark(&ram, &w, MMU_WRITE));
+	ck_assert_uint_eq(table[511], TABLE(4) | 7 | A | D);
+}
+END_TEST
+
+START_TEST(without_paging_nothing_is_marked)
+{
+	struct cpu_state cs = { .cr0 = CR0_PE };
+	struct walk w;
+
+	walk_guest(&ram, &cs, 0x1234, MMU_WRITE, &w);
+	ck_assert(walk_mark(&ram, &w, MMU_WRITE));
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("walk");
@@ -256,6 +369,10 @@ int main(void)
 	tcase_add_test(tc, tables_outside_ram_fault);
 	tcase_add_test(tc, only_canonical_addresses);
 	tcase_add_test(tc, without_paging_gva_is_gpa);
+	tcase_add_test(tc, marks_what_hardware_would_mark);
+	tcase_add_test(tc, a_changed_entry_is_not_marked);
+	tcase_add_test(tc, marks_a_table_that_maps_itself);
+	tcase_add_test(tc, without_paging_nothing_is_marked);
 	suite_add_tcase(s, tc);
 	srunner_run_all(sr, CK_NORMAL);
 	failed = srunner_ntests_failed(sr);
