@@ -249,6 +249,14 @@ static void both_out(struct bench *b, unsigned int port, int value)
 	model_out(&b->model, port, value);
 }
 
+/* Two ports at once: one byte after the other. */
+static void both_out_wide(struct bench *b, unsigned int port, int value)
+{
+	board_out(&b->board, port, 2, (uint64_t)value);
+	model_out(&b->model, port, value & 0xff);
+	model_out(&b->model, port + 1, value >> 8);
+}
+
 static void both_set(struct bench *b, unsigned int n, bool high)
 {
 	pic_set_irq(&b->pic, n, high);
@@ -260,6 +268,14 @@ static void both_in(struct bench *b, unsigned int port)
 	int got = board_inb(&b->board, port), expected = model_in(&b->model, port);
 
 	expect_msg(got == expected, "port 0x%x reads 0x%x, not 0x%x", port, got, expected);
+}
+
+static void both_in_wide(struct bench *b, unsigned int port)
+{
+	uint64_t got = board_in(&b->board, port, 2);
+	int low = model_in(&b->model, port);
+
+	expect_eq(got, low | model_in(&b->model, port + 1) << 8);
 }
 
 static void both_acknowledge(struct bench *b)
@@ -306,7 +322,10 @@ static void random_step(struct bench *b, struct random *r)
 
 	switch (random_below(r, 16)) {
 	case 0:
-		both_out(b, port, value);
+		if (port & 1)
+			both_out(b, port, value);
+		else
+			both_out_wide(b, port, value << 8 | (int)random_below(r, 256));
 		break;
 	case 1:
 		if (random_below(r, 20) == 0)
@@ -348,6 +367,7 @@ START_TEST(random_use_is_as_the_model_says)
 			random_step(&b, &r);
 			both_pending(&b);
 			both_in(&b, ports[random_below(&r, 6)]);
+			both_in_wide(&b, ports[2 * random_below(&r, 3)]);
 			both_pending(&b);
 			pending += pic_pending(&b.pic);
 		}

@@ -28,7 +28,7 @@ static void drive(struct counter *c, bool out)
 static void decrement(struct counter *c)
 {
 	if (!c->bcd) {
-		c->ce--;
+		c->ce = (uint16_t)(c->ce - 1);
 		return;
 	}
 	for (int shift = 0; shift < 16; shift += 4) {
@@ -345,6 +345,12 @@ static void step(struct bench *b, struct random *r)
 		break;
 	case 6:
 		expect_eq(board_inb(&b->board, 0x43), 0xff);
+		break;
+	case 7:
+		value &= 0x77; /* decimal digits, for BCD */
+		board_out(&b->board, 0x40, 3, value * 0x010101u); /* three ports at once */
+		for (int i = 0; i < 3; i++)
+			write_byte(&b->counter[i], value);
 		break;
 	default:
 		check_read(b, channel);

@@ -404,6 +404,9 @@ START_TEST(cmos_keeps_bytes)
 		if (i != CENTURY)
 			expect_eq(get(&b, i | 0x80), (uint8_t)(i * 3)); /* bit 7 is the NMI mask */
 	expect_eq(board_inb(&b.board, 0x70), 0xff);
+	board_out(&b.board, 0x70, 2, 0x5a40); /* index and data at once */
+	expect_eq(get(&b, 0x40), 0x5a);
+	expect_eq(board_in(&b.board, 0x70, 4), 0xffff5aff);
 }
 END_TEST
 
