@@ -129,18 +129,19 @@ struct msr_block {
 	struct kvm_msr_entry entries[CPU_MSR_COUNT];
 };
 
-static struct msr_block msr_block(void)
+/* MSRs first..first + count - 1 of the model, with the values that are in `values`. */
+static struct msr_block msr_block(unsigned int first, unsigned int count, const uint64_t *values)
 {
-	struct msr_block b = {.head.nmsrs = CPU_MSR_COUNT};
+	struct msr_block b = {.head.nmsrs = count};
 
-	for (unsigned int i = 0; i < CPU_MSR_COUNT; i++)
-		b.entries[i].index = cpu_msr_number[i];
+	for (unsigned int i = 0; i < count; i++)
+		b.entries[i] = (struct kvm_msr_entry){.index = cpu_msr_number[first + i], .data = values[i]};
 	return b;
 }
 
 static int get_msrs(struct vcpu *v, struct cpu_state *cs)
 {
-	struct msr_block b = msr_block();
+	struct msr_block b = msr_block(0, CPU_MSR_COUNT, cs->msr);
 	int r = kvm_get_msrs(v->fd, &b.head);
 
 	for (unsigned int i = 0; i < CPU_MSR_COUNT && r == 0; i++)
@@ -150,10 +151,24 @@ static int get_msrs(struct vcpu *v, struct cpu_state *cs)
 
 static int set_msrs(struct vcpu *v, const struct cpu_state *cs)
 {
-	struct msr_block b = msr_block();
+	struct msr_block b = msr_block(0, CPU_MSR_COUNT, cs->msr);
 
-	for (unsigned int i = 0; i < CPU_MSR_COUNT; i++)
-		b.entries[i].data = cs->msr[i];
+	return kvm_set_msrs(v->fd, &b.head);
+}
+
+int vcpu_read_msr(struct vcpu *v, enum cpu_msr msr, uint64_t *value)
+{
+	struct msr_block b = msr_block(msr, 1, &(uint64_t){0});
+	int r = kvm_get_msrs(v->fd, &b.head);
+
+	*value = b.entries[0].data;
+	return r;
+}
+
+int vcpu_write_msr(struct vcpu *v, enum cpu_msr msr, uint64_t value)
+{
+	struct msr_block b = msr_block(msr, 1, &value);
+
 	return kvm_set_msrs(v->fd, &b.head);
 }
 

@@ -30,6 +30,10 @@ int vcpu_set_parts(struct vcpu *v, const struct cpu_state *cs, unsigned int part
 int vcpu_get_state(struct vcpu *v, struct cpu_state *cs);
 int vcpu_set_state(struct vcpu *v, const struct cpu_state *cs);
 
+/* One MSR of the state, as the vCPU has it now. Return 0 or a logged -errno. */
+int vcpu_read_msr(struct vcpu *v, enum cpu_msr msr, uint64_t *value);
+int vcpu_write_msr(struct vcpu *v, enum cpu_msr msr, uint64_t value);
+
 /* General registers between KVM's structure and cpu_state's order; RIP and RFLAGS are left alone. */
 void vcpu_gprs_from_kvm(uint64_t gpr[CPU_GPR_COUNT], const struct kvm_regs *regs);
 void vcpu_gprs_to_kvm(struct kvm_regs *regs, const uint64_t gpr[CPU_GPR_COUNT]);

@@ -7,7 +7,6 @@
 #include "vmm/mem.h"
 #include "vmm/mmu.h"
 
-#define CR4_SMEP (1ull << 20)
 #define INDEX_BITS 9
 #define LARGE_PAGE_OFFSET 0x1fffffull
 #define LARGE_PAGE_RESERVED (PTE_ADDR & LARGE_PAGE_OFFSET & ~(1ull << 12)) /* bit 12 is PAT */

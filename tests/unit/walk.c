@@ -19,7 +19,6 @@
 #define TABLE(level) (0x10000ull * (uint64_t)(level)) /* one table for each level */
 #define DATA 0x200000ull			       /* 2 MiB border, so that it serves as a large page */
 #define GVA 0x0000123456789abcull
-#define CR4_SMEP (1ull << 20)
 
 static struct mem ram;
 

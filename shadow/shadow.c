@@ -1,0 +1,245 @@
+#include "shadow/shadow.h"
+
+#include <errno.h>
+#include <linux/kvm.h>
+#include <stddef.h>
+#include <stdlib.h>
+
+#include "guest/abi.h"
+#include "shadow/shadow_cpu.h"
+#include "shadow/shadow_vm.h"
+#include "shadow/traps.h"
+#include "vmm/kvm.h"
+#include "vmm/log.h"
+#include "vmm/slots.h"
+#include "vmm/vm.h"
+
+#define POOL_PAGES_MIN 448u
+#define RAM_PAGES_PER_POOL_PAGE 64u /* one leaf table maps 512 pages; two views, sparse use */
+#define POOL_PAGES_MAX 65536u
+
+static uint32_t pool_pages(const struct mem *m)
+{
+	uint64_t pages = POOL_PAGES_MIN + m->size / PAGE_SIZE / RAM_PAGES_PER_POOL_PAGE;
+
+	return pages < POOL_PAGES_MAX ? (uint32_t)pages : POOL_PAGES_MAX;
+}
+
+/* The VMM is about to store where a table may be: what the shadow knew of that page is given up. */
+static void on_dirtied(struct mem_listener *l, uint64_t gpa, uint64_t size)
+{
+	struct shadow_vm *s = (struct shadow_vm *)((char *)l - offsetof(struct shadow_vm, listener));
+
+	tables_forget(s->tables, gpa, size);
+}
+
+static void on_guest_store(struct gmem *g, uint64_t gpa, uint64_t size)
+{
+	struct shadow_vm *s = (struct shadow_vm *)((char *)g - offsetof(struct shadow_vm, gmem));
+
+	tables_stored(s->tables, gpa, size);
+}
+
+static void use_shared_registers(struct vm *vm, bool on)
+{
+	vm->vcpu.run->kvm_valid_regs = on ? KVM_SYNC_X86_REGS | KVM_SYNC_X86_SREGS : 0;
+	vm->vcpu.run->kvm_dirty_regs = 0;
+}
+
+static int create_tables(struct shadow_vm *s, struct vm *vm)
+{
+	struct tables_pool pool;
+	int r = monitor_create(&s->monitor, vm->fd, SLOTS_FREE, pool_pages(&vm->mem));
+
+	if (r < 0)
+		return r;
+	pool = monitor_pool(&s->monitor);
+	s->tables = tables_create(&vm->mem, &pool, monitor_pml4e(&s->monitor));
+	if (s->tables)
+		return 0;
+	monitor_destroy(&s->monitor);
+	return -ENOMEM;
+}
+
+static int attach(struct vm *vm)
+{
+	const int needed = KVM_SYNC_X86_REGS | KVM_SYNC_X86_SREGS;
+	struct shadow_vm *s;
+	int r;
+
+	if ((kvm_capability(vm->fd, KVM_CAP_SYNC_REGS) & needed) != needed)
+		return log_bad(ENOTSUP, "--mmu=shadow: this kernel's KVM does not share registers (KVM_CAP_SYNC_REGS)");
+	s = calloc(1, sizeof(*s));
+	if (!s)
+		return log_errno(ENOMEM, "shadow");
+	s->vm = vm;
+	r = create_tables(s, vm);
+	if (r < 0) {
+		free(s);
+		return r;
+	}
+	s->gmem = (struct gmem){.mem = &vm->mem, .cs = &s->cs, .stored = on_guest_store, .device = trap_device_access};
+	s->listener.dirtied = on_dirtied;
+	mem_listen(&vm->mem, &s->listener);
+	use_shared_registers(vm, true);
+	vm->abi_cpu |= ABI_CPU_SYSCALL;
+	vm->mmu_data = s;
+	return 0;
+}
+
+static void detach(struct vm *vm)
+{
+	struct shadow_vm *s = vm->mmu_data;
+
+	use_shared_registers(vm, false);
+	mem_unlisten(&vm->mem, &s->listener);
+	tables_destroy(s->tables);
+	monitor_destroy(&s->monitor);
+	free(s);
+	vm->mmu_data = NULL;
+}
+
+static enum mmu_verdict handle_event(struct shadow_vm *s)
+{
+	uint32_t error;
+	int vector;
+
+	if (shadow_take_event(s, &vector, &error) < 0)
+		vm_fail(s->vm, "shadow: the monitor lost its way");
+	else
+		trap_handle(s, vector, error);
+	return MMU_DONE;
+}
+
+static enum mmu_verdict handle_exit(struct vcpu *v)
+{
+	const struct kvm_run *run = v->run;
+
+	if (run->exit_reason == KVM_EXIT_IO && run->io.port == MONITOR_PORT)
+		return handle_event(v->vm->mmu_data);
+	if (run->exit_reason == KVM_EXIT_INTR)
+		return MMU_DONE;
+	vm_fail(v->vm, "shadow: the monitor left the VM for reason %u", run->exit_reason);
+	return MMU_DONE;
+}
+
+/* Brings cs up to date, through an event that was just being delivered if need be. */
+static int settle(struct shadow_vm *s)
+{
+	int r = shadow_catch_up(s);
+
+	if (r > 0)
+		handle_event(s);
+	return r < 0 ? r : 0;
+}
+
+static int export_state(struct vcpu *v, struct cpu_state *cs)
+{
+	struct shadow_vm *s = v->vm->mmu_data;
+	int r = settle(s);
+
+	if (r < 0)
+		return r;
+	s->cs.halted = v->halted;
+	if (s->where != SHADOW_OUTSIDE)
+		r = shadow_get_rest(s);
+	*cs = s->cs;
+	return r;
+}
+
+static int import_state(struct vcpu *v, const struct cpu_state *cs)
+{
+	struct shadow_vm *s = v->vm->mmu_data;
+
+	s->cs = *cs;
+	s->where = SHADOW_OUTSIDE;
+	s->shadow_rip = cs->rip;
+	s->step = s->tf_added = s->stepped = false;
+	s->reload = true;
+	v->halted = cs->halted;
+	tables_drop_all(s->tables);
+	return shadow_set_rest(s);
+}
+
+static int prepare(struct vcpu *v)
+{
+	struct shadow_vm *s = v->vm->mmu_data;
+	int r = settle(s);
+
+	if (r < 0 || vm_ended(v->vm))
+		return r;
+	trap_pending(s);
+	return shadow_prepare(s);
+}
+
+static bool interruptible(struct vcpu *v)
+{
+	struct shadow_vm *s = v->vm->mmu_data;
+
+	if (settle(s) < 0 || !(s->cs.rflags & RFLAGS_IF))
+		return false;
+	return !s->cs.interrupt_shadow && !s->cs.exception.valid && !s->cs.interrupt.valid;
+}
+
+/*
+ * Whatever makes a guest with IF = 0 interruptible is an exit anyway. An interrupt shadow ends without one: then the one
+ * instruction it covers is stepped.
+ */
+static void window(struct vcpu *v, bool wanted)
+{
+	struct shadow_vm *s = v->vm->mmu_data;
+
+	s->step = wanted && (s->cs.rflags & RFLAGS_IF) && s->cs.interrupt_shadow;
+}
+
+static int interrupt(struct vcpu *v, uint8_t vector)
+{
+	trap_interrupt(v->vm->mmu_data, vector);
+	return 0;
+}
+
+static int exception(struct vcpu *v, const struct cpu_event *event)
+{
+	struct shadow_vm *s = v->vm->mmu_data;
+	int r = settle(s);
+
+	s->cs.exception = *event;
+	return r;
+}
+
+static int translate(struct vcpu *v, uint64_t gva, unsigned int access, uint64_t *gpa)
+{
+	struct shadow_vm *s = v->vm->mmu_data;
+	struct walk w;
+	int r = settle(s);
+
+	if (r < 0)
+		return r;
+	walk_guest(&v->vm->mem, &s->cs, gva, access, &w);
+	*gpa = w.gpa;
+	return w.fault ? -EFAULT : 0;
+}
+
+static void stats(const struct vm *vm, struct mmu_stats *stats)
+{
+	const struct shadow_vm *s = vm->mmu_data;
+
+	*stats = (struct mmu_stats){.hidden_faults = s->counts[SHADOW_HIDDEN_FAULT],
+				    .pte_writes = s->counts[SHADOW_TABLE_STORE]};
+}
+
+const struct mmu_ops shadow_mmu = {
+	.name = "shadow",
+	.attach = attach,
+	.detach = detach,
+	.export_state = export_state,
+	.import_state = import_state,
+	.prepare = prepare,
+	.handle_exit = handle_exit,
+	.interruptible = interruptible,
+	.window = window,
+	.interrupt = interrupt,
+	.exception = exception,
+	.translate = translate,
+	.stats = stats,
+};

@@ -1,0 +1,122 @@
+/*
+ * Shadow page tables: what the hardware walks in place of the guest's own tables. Pure data structure: it lives in a pool of
+ * pages that the monitor lends it, and knows nothing of KVM.
+ *
+ * Duties and invariants
+ *
+ *  1. A shadow page stands for one guest table page (or a part of a large page) at one level, in one view, under one role
+ *     (CR0.WP, EFER.NXE, CR4.SMEP and, under SMEP in the kernel view, whether the path so far was user). There is one for
+ *     each such key, however many parents it has.
+ *  2. A present spte is a function of its gpte, its level, view and role: never more rights than the guest gives. It is
+ *     present only if the gpte is present, accessed, without reserved bits, and leads to RAM. A leaf is writable only if
+ *     the gpte is dirty. A spte never points at the monitor but to a shadow page, never carries G, always U, A and (leaf) D.
+ *  3. Kernel view: guest supervisor pages are user pages; user pages are there too, not executable under SMEP, writable
+ *     regardless of W if CR0.WP = 0. User view: user pages only.
+ *  4. Guest pages that are shadowed as tables are not writable through any spte, in any view, large sptes included.
+ *  5. The reverse map holds every leaf spte of every guest page, the parent lists every non-leaf spte of a shadow page.
+ *  6. Guest stores to shadowed pages are reported (tables_stored()) before the guest runs on; hence no present spte is ever
+ *     older than its gpte. Exception: none, leaf tables are in sync as well.
+ *  7. Entries change in one of two ways. From outside (a plain store by the VMM): only not-present to present, and pure
+ *     widening of the same frame. Anything else, and anything on an entry that has an edit pending, goes to the list of
+ *     edits, which the monitor's generated code carries out inside the VM before the guest runs on, in order, followed by
+ *     a CR3 reload. This is coherent with and without nested paging (docs/hosts.md).
+ *  8. A page taken out of use is not used again before the pool has been recycled (all translations the host may hold of
+ *     it dropped, the page zeroed).
+ *  9. What the guest can cause is bounded: pages of the pool, edits, reverse-map entries. When something runs out, all
+ *     shadows are dropped and built anew; that is slow and right.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "vmm/walk.h"
+
+struct cpu_state;
+struct mem;
+struct shadow_page;
+
+enum view { VIEW_KERNEL, VIEW_USER };
+
+/* One store the monitor has to make: `value` to the spte at gpa (of the pool). */
+struct tables_edit {
+	uint64_t gpa;
+	uint64_t value;
+};
+
+#define TABLES_MAX_EDITS 512
+
+struct tables_stats {
+	uint64_t fills;		 /* sptes made present by a fault */
+	uint64_t gpte_stores;	 /* guest stores to shadowed table pages */
+	uint64_t unshadowed;	 /* guest table pages given up (flooded, odd stores, freed) */
+	uint64_t recycled;	 /* times everything was dropped for lack of room */
+	uint64_t root_hits, root_misses;
+};
+
+/* Memory lent for shadow pages: `pages` pages at host address hva, which the guest CPU sees at gpa. All zero. */
+struct tables_pool {
+	uint8_t *hva;
+	uint64_t gpa;
+	uint32_t pages;
+};
+
+struct tables;
+
+/* monitor_pml4e: put into slot 256 of every root, so that the monitor is mapped everywhere. NULL and logged on ENOMEM. */
+struct tables *tables_create(struct mem *m, const struct tables_pool *pool, uint64_t monitor_pml4e);
+void tables_destroy(struct tables *t);
+
+enum tables_verdict {
+	TABLES_FILLED,	    /* the access will succeed now */
+	TABLES_GUEST_FAULT, /* the guest's own fault: walk->error */
+	TABLES_STORE,	    /* a permitted write to a page shadowed as a table: emulate it, then tables_stored() */
+	TABLES_DEVICE,	    /* permitted, but walk->gpa is not RAM: emulate it */
+};
+
+/*
+ * The guest faulted on gva in `view` with an access of kind `access` (enum mmu_access, MMU_USER from the guest's CPL).
+ * Walks, sets A and D as hardware would, and makes the translation present (and, with prefetch, its neighbours whose gptes
+ * need no A or D).
+ */
+enum tables_verdict tables_fault(struct tables *t, const struct cpu_state *cs, enum view view, uint64_t gva,
+				 unsigned int access, struct walk *walk);
+
+/* gpa of the root (PML4) of a view for cs->cr3 and mode; made if needed. It stays valid until the next call. */
+uint64_t tables_root(struct tables *t, const struct cpu_state *cs, enum view view);
+
+/* Guest RAM [gpa, gpa + size) was stored to, by an emulated guest store or by the VMM. */
+void tables_stored(struct tables *t, uint64_t gpa, uint64_t size);
+
+/* The VMM is about to store to [gpa, gpa + size), values unknown: pages of it that are shadowed are so no longer. */
+void tables_forget(struct tables *t, uint64_t gpa, uint64_t size);
+
+/* True if the page is shadowed as a table. */
+bool tables_is_table(const struct tables *t, uint64_t gpa);
+
+/* The guest executed INVLPG or loaded CR3. */
+void tables_invlpg(struct tables *t, const struct cpu_state *cs, uint64_t gva);
+void tables_load_cr3(struct tables *t, const struct cpu_state *cs);
+
+/* Edits waiting for the monitor; tables_edits_done() when it has carried them out. */
+const struct tables_edit *tables_edits(const struct tables *t, size_t *count);
+void tables_edits_done(struct tables *t);
+
+/*
+ * True if everything was dropped and the pool must be recycled before the guest may run: the caller makes the host forget
+ * the pool's pages, and calls tables_recycle(), which zeroes it. Roots must be asked for again.
+ */
+bool tables_must_recycle(const struct tables *t);
+void tables_recycle(struct tables *t);
+
+/* Drops everything (mode change, restore); tables_must_recycle() holds afterwards. */
+void tables_drop_all(struct tables *t);
+
+struct tables_stats tables_stats(const struct tables *t);
+
+/*
+ * Verifies all invariants above against a naive rebuild from the guest's tables, edits taken as done. Slow. Returns NULL, or
+ * what is broken, in words (a buffer of t).
+ */
+const char *tables_check(struct tables *t);
