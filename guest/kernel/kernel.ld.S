@@ -33,12 +33,9 @@ SECTIONS
 		KEEP(*(.data.tss))
 		*(.data .data.*)
 	}
-	.bss : {
-		*(.bss .bss.*)
-		kernel_bss_end = .;
-		. = STACK_GUARD - DATA_BASE - SIZEOF(.data);
-		KEEP(*(.stacks))
-	}
+	.bss : { *(.bss .bss.*) }
+	ASSERT(. <= STACK_GUARD, "kernel data is too large for layout.h")
+	.stacks STACK_GUARD (NOLOAD) : { KEEP(*(.stacks)) }
 	ASSERT(tss == DATA_BASE, "the TSS must come first: its descriptor is a constant")
 	ASSERT(. == USER_IMAGE_BASE, "the stacks must end where the user image begins")
 
