@@ -539,9 +539,16 @@ static uint64_t trial_use(struct board *board, uint64_t dice)
 	return pic_pending(&b->pic);
 }
 
+static void trial_quiet(struct board *board)
+{
+	for (unsigned int n = 0; n < 16; n++)
+		if (n != 2)
+			pic_set_irq(&((struct bench *)board)->pic, n, false);
+}
+
 START_TEST(copies_and_damage)
 {
-	static const struct trial trial = { "pic8259 trial", trial_make, trial_use };
+	static const struct trial trial = { "pic8259 trial", trial_make, trial_use, trial_quiet };
 
 	trial_run(&trial, 200, 200);
 }

@@ -463,7 +463,7 @@ static uint64_t trial_use(struct board *board, uint64_t dice)
 
 START_TEST(copies_and_damage)
 {
-	static const struct trial trial = { "rtc trial", trial_make, trial_use };
+	static const struct trial trial = { "rtc trial", trial_make, trial_use, NULL };
 
 	trial_run(&trial, 200, 200);
 }
