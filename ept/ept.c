@@ -130,6 +130,17 @@ static enum mmu_verdict handle_exit(struct vcpu *v)
 	return v->run->exit_reason == KVM_EXIT_INTERNAL_ERROR ? on_internal_error(v) : MMU_NOT_MINE;
 }
 
+/* What is left after a triple fault is a CPU after reset. */
+static int rip(struct vcpu *v, uint64_t *rip)
+{
+	struct kvm_regs regs;
+
+	if (v->run->exit_reason == KVM_EXIT_SHUTDOWN || kvm_get_regs(v->fd, &regs) < 0)
+		return -ENOENT;
+	*rip = regs.rip;
+	return 0;
+}
+
 static void stats(const struct vm *vm, struct mmu_stats *s)
 {
 	*s = (struct mmu_stats){0};
@@ -147,5 +158,6 @@ const struct mmu_ops ept_mmu = {
 	.interrupt = interrupt,
 	.exception = exception,
 	.translate = translate,
+	.rip = rip,
 	.stats = stats,
 };

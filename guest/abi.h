@@ -9,7 +9,8 @@
  * a guest loads its own before the first event), CR0 = PE|MP|ET|NE|WP|PG, CR4 = PAE|OSFXSR|OSXMMEXCPT,
  * EFER = SCE|LME|LMA|NXE. RDI = gpa of struct abi_boot; the other general registers are 0 (there is no stack).
  * CR3 maps the first GiB of gpa one to one, writable and executable, supervisor, in 2 MiB pages with A and D set.
- * Boot structures lie below ABI_LOAD_MIN; the guest may reuse that memory when it no longer needs them.
+ * Boot structures lie below ABI_LOAD_MIN; the guest may reuse that memory when it no longer needs them. All other RAM but
+ * the image and the initrd reads zero.
  *
  * Machine: 8259 pair, 8254 (IRQ 0), 16550 at 0x3f8 (IRQ 4), RTC/CMOS (IRQ 8) at their PC addresses, no APIC, and the
  * ports below. Reading a port nobody owns gives all ones, writing one does nothing. Touching a gpa that is neither RAM

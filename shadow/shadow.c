@@ -91,6 +91,8 @@ static void detach(struct vm *vm)
 {
 	struct shadow_vm *s = vm->mmu_data;
 
+	if (!s)
+		return;
 	use_shared_registers(vm, false);
 	mem_unlisten(&vm->mem, &s->listener);
 	tables_destroy(s->tables);
@@ -220,6 +222,16 @@ static int translate(struct vcpu *v, uint64_t gva, unsigned int access, uint64_t
 	return w.fault ? -EFAULT : 0;
 }
 
+static int rip(struct vcpu *v, uint64_t *rip)
+{
+	const struct shadow_vm *s = v->vm->mmu_data;
+
+	if (s->where == SHADOW_RUNNING)
+		return -ENOENT;
+	*rip = s->cs.rip;
+	return 0;
+}
+
 static void stats(const struct vm *vm, struct mmu_stats *stats)
 {
 	const struct shadow_vm *s = vm->mmu_data;
@@ -241,5 +253,6 @@ const struct mmu_ops shadow_mmu = {
 	.interrupt = interrupt,
 	.exception = exception,
 	.translate = translate,
+	.rip = rip,
 	.stats = stats,
 };

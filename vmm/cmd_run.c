@@ -1,5 +1,6 @@
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -10,6 +11,7 @@
 #include "vmm/program.h"
 #include "vmm/run_options.h"
 #include "vmm/stats.h"
+#include "vmm/symbols.h"
 
 int program_image_status(int error)
 {
@@ -26,19 +28,45 @@ static int open_console(const struct run_options *o, int *fd)
 	return *fd < 0 ? log_errno(errno, "%s", o->console_file) : 0;
 }
 
-/* One line for every guest that did not end by itself. */
-static void report(const struct fleet *f, const struct run_options *o)
+static void describe_place(const struct vm_end *end, const struct symbols *symbols, char *text, size_t room)
 {
+	char name[128];
+
+	*text = '\0';
+	if (!end->has_rip)
+		return;
+	symbols_describe(symbols, end->rip, name, sizeof(name));
+	snprintf(text, room, *name ? ", at 0x%llx (%s)" : ", at 0x%llx", (unsigned long long)end->rip, name);
+}
+
+static bool all_exited(const struct fleet *f)
+{
+	for (unsigned int i = 0; i < f->count; i++)
+		if (f->members[i].vm.end.kind != VM_EXITED)
+			return false;
+	return true;
+}
+
+/* One line for every guest that did not end by itself. */
+static void report(const struct fleet *f, const struct run_options *o, const struct image *image)
+{
+	struct symbols symbols;
+	char place[160];
+
+	if (all_exited(f) || symbols_read(&symbols, image) < 0)
+		return;
 	for (unsigned int i = 0; i < f->count; i++) {
 		const struct vm_end *end = &f->members[i].vm.end;
 
 		if (end->kind == VM_EXITED)
 			continue;
+		describe_place(end, &symbols, place, sizeof(place));
 		if (f->count == 1)
-			log_print(LOG_ERROR, "%s: %s: %s", o->image, vm_end_name(end->kind), end->reason);
+			log_print(LOG_ERROR, "%s: %s: %s%s", o->image, vm_end_name(end->kind), end->reason, place);
 		else
-			log_print(LOG_ERROR, "%s #%u: %s: %s", o->image, i, vm_end_name(end->kind), end->reason);
+			log_print(LOG_ERROR, "%s #%u: %s: %s%s", o->image, i, vm_end_name(end->kind), end->reason, place);
 	}
+	symbols_free(&symbols);
 }
 
 /* One status for all: a host's failure before a killed guest, before a stop, before a guest's own code. */
@@ -70,24 +98,41 @@ static int launch_all(struct fleet *f, const struct run_options *o, const struct
 	return r;
 }
 
-static int run_fleet(const struct program *p, const struct run_options *o, const struct vm_config *config)
+static int run_fleet(const struct program *p, const struct run_options *o, const struct vm_config *config,
+		     FILE *stats)
 {
 	bool interactive = o->console == RUN_CONSOLE_STDIO && o->count == 1;
 	struct fleet f;
 	int r = fleet_init(&f, o->count, interactive ? STDIN_FILENO : -1, o->timeout_ms);
-	int status;
+	int status = EXIT_BAD;
 
 	if (r < 0)
 		return EXIT_BAD;
-	r = launch_all(&f, o, config);
+	r = fleet_control(&f, o->control, p);
+	if (r == 0)
+		r = launch_all(&f, o, config);
 	fleet_wait(&f);
 	terminal_give_back(&f.terminal);
-	if (r == 0)
-		report(&f, o);
-	status = r < 0 ? EXIT_BAD : fleet_status(&f);
-	if (r == 0 && o->stats && stats_write(o->stats, &f, p, o) < 0)
+	if (r == 0) {
+		report(&f, o, config->image);
+		status = fleet_status(&f);
+	}
+	if (r == 0 && stats && stats_write(stats, &f, p, o) < 0)
 		status = EXIT_BAD;
 	fleet_destroy(&f);
+	return status;
+}
+
+static int run_with_stats(const struct program *p, const struct run_options *o, const struct vm_config *config)
+{
+	FILE *stats = o->stats ? stats_open(o->stats) : NULL;
+	int status;
+
+	if (o->stats && !stats)
+		return EXIT_BAD;
+	status = run_fleet(p, o, config, stats);
+	if (stats && stats != stderr)
+		fclose(stats);
 	return status;
 }
 
@@ -102,7 +147,7 @@ static int run_image(const struct program *p, const struct run_options *o, const
 		return EXIT_BAD;
 	if (kvm_open(&kvm) == 0 && vcpu_init_process() == 0) {
 		config.kvm = &kvm;
-		status = run_fleet(p, o, &config);
+		status = run_with_stats(p, o, &config);
 	}
 	kvm_close(&kvm);
 	if (o->console == RUN_CONSOLE_FILE)

@@ -26,6 +26,11 @@ static uint64_t host_ns(void)
 	return (uint64_t)ts.tv_sec * 1000000000ull + (uint64_t)ts.tv_nsec;
 }
 
+uint64_t fleet_member_ns(const struct fleet_member *m)
+{
+	return (m->end_ns ? m->end_ns : host_ns()) - m->start_ns;
+}
+
 /* Signals that end a run are read from a file descriptor, by every thread's mask. */
 static int take_signals(void)
 {
@@ -80,8 +85,14 @@ members:
 	return r;
 }
 
+int fleet_control(struct fleet *f, const char *path, const struct program *p)
+{
+	return control_init(&f->control, path, p, f);
+}
+
 void fleet_destroy(struct fleet *f)
 {
+	control_destroy(&f->control);
 	terminal_give_back(&f->terminal);
 	for (unsigned int i = 0; i < f->count; i++)
 		vm_destroy(&f->members[i].vm);
@@ -90,14 +101,18 @@ void fleet_destroy(struct fleet *f)
 	free(f->members);
 }
 
-static void wake(void *arg)
+void fleet_wake(struct fleet *f)
 {
-	const struct fleet *f = arg;
 	uint64_t one = 1;
 
 	/* A full counter would wake the reader as well. */
 	if (write(f->wake_fd, &one, sizeof(one)) < 0)
 		return;
+}
+
+static void on_console_room(void *arg)
+{
+	fleet_wake(arg);
 }
 
 static void *run_member(void *arg)
@@ -107,7 +122,7 @@ static void *run_member(void *arg)
 	run_vm(&m->vm);
 	m->end_ns = host_ns();
 	atomic_store(&m->finished, true);
-	wake(m->fleet);
+	fleet_wake(m->fleet);
 	return NULL;
 }
 
@@ -134,7 +149,7 @@ int fleet_launch(struct fleet *f, struct vm_config config)
 	m->fleet = f;
 	m->start_ns = host_ns();
 	config.number = f->count;
-	config.console.room = f->count == 0 ? wake : NULL;
+	config.console.room = f->count == 0 ? on_console_room : NULL;
 	config.console.arg = f;
 	r = vm_create(&m->vm, &config);
 	if (r < 0)
@@ -234,26 +249,34 @@ static void drain_wake(struct fleet *f)
 		pass_input(f);
 }
 
+static void end_at_deadline(struct fleet *f)
+{
+	if (host_ns() < f->deadline_ns)
+		return;
+	f->deadline_ns = UINT64_MAX;
+	fleet_ask_end(f, VM_TIMED_OUT);
+}
+
 static void wait_once(struct fleet *f)
 {
-	struct pollfd fds[] = {
-		{.fd = f->wake_fd, .events = POLLIN},
-		{.fd = f->signal_fd, .events = POLLIN},
-		{.fd = f->input_blocked ? -1 : f->input_fd, .events = POLLIN},
+	enum { WAKE, SIGNAL, INPUT, CONTROL, COUNT = CONTROL + CONTROL_MAX_FDS };
+	struct pollfd fds[COUNT] = {
+		[WAKE] = {.fd = f->wake_fd, .events = POLLIN},
+		[SIGNAL] = {.fd = f->signal_fd, .events = POLLIN},
+		[INPUT] = {.fd = f->input_blocked ? -1 : f->input_fd, .events = POLLIN},
 	};
 
-	if (poll(fds, sizeof(fds) / sizeof(*fds), poll_timeout(f)) < 0)
+	control_poll(&f->control, fds + CONTROL);
+	if (poll(fds, COUNT, poll_timeout(f)) < 0)
 		return;
-	if (fds[0].revents)
+	if (fds[WAKE].revents)
 		drain_wake(f);
-	if (fds[1].revents)
+	if (fds[SIGNAL].revents)
 		read_signal(f);
-	if (fds[2].revents)
+	if (fds[INPUT].revents)
 		read_input(f);
-	if (host_ns() >= f->deadline_ns) {
-		f->deadline_ns = UINT64_MAX;
-		fleet_ask_end(f, VM_TIMED_OUT);
-	}
+	control_handle(&f->control, fds + CONTROL);
+	end_at_deadline(f);
 }
 
 void fleet_wait(struct fleet *f)

@@ -10,6 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "vmm/control.h"
 #include "vmm/terminal.h"
 #include "vmm/vm.h"
 
@@ -33,6 +34,7 @@ struct fleet {
 	uint8_t input[256];
 	size_t input_used;
 	struct terminal terminal;
+	struct control control;
 	uint64_t deadline_ns; /* host time at which guests are killed; UINT64_MAX = never */
 	bool interrupted;
 };
@@ -43,8 +45,17 @@ int fleet_init(struct fleet *f, unsigned int max, int input_fd, uint64_t timeout
 /* Creates the next VM from config (number and console.room are set here) and starts it. Returns 0 or a logged -errno. */
 int fleet_launch(struct fleet *f, struct vm_config config);
 
+/* Opens the control socket (control.h); path may be NULL. Before the first launch. Returns 0 or a logged -errno. */
+int fleet_control(struct fleet *f, const char *path, const struct program *p);
+
+/* Any thread: has fleet_wait() look around. */
+void fleet_wake(struct fleet *f);
+
 /* Has all VMs end soon. */
 void fleet_ask_end(struct fleet *f, enum vm_end_kind kind);
+
+/* How long a member has been there, in ns of host time: from its creation until now or its guest's end. */
+uint64_t fleet_member_ns(const struct fleet_member *m);
 
 /* Returns when all have ended; their threads are gone then. */
 void fleet_wait(struct fleet *f);

@@ -18,6 +18,7 @@ static const struct {
 	int (*run)(const struct program *p, int argc, char **argv);
 } commands[] = {
 	{"run", "launch a guest image", cmd_run},
+	{"ctl", "steer a running guest", cmd_ctl},
 	{"inspect", "say what an image is, and whether it can boot", cmd_inspect},
 	{"doctor", "say what this host can do, what is missing, and what to do about it", cmd_doctor},
 };

@@ -64,5 +64,8 @@ struct mmu_ops {
 	/* Guest pages were exchanged or written by the VMM while this backend may hold translations; NULL = no matter. */
 	void (*memory_changed)(struct vm *vm, uint64_t gpa, uint64_t size);
 
+	/* RIP of the guest instruction the vCPU stands at, for people. Returns 0 or -ENOENT where nobody can know. */
+	int (*rip)(struct vcpu *v, uint64_t *rip);
+
 	void (*stats)(const struct vm *vm, struct mmu_stats *stats);
 };

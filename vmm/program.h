@@ -23,5 +23,6 @@ int program_image_status(int error);
 
 /* The commands: argv[0] is the command's name. They return the program's exit status. */
 int cmd_run(const struct program *p, int argc, char **argv);
+int cmd_ctl(const struct program *p, int argc, char **argv);
 int cmd_doctor(const struct program *p, int argc, char **argv);
 int cmd_inspect(const struct program *p, int argc, char **argv);

@@ -62,22 +62,34 @@ static void end_if_asked(struct vm *vm)
 		vm_end(vm, kind, 0, "stopped by the user");
 }
 
+/* One turn: what has become due outside the guest, then the guest until its next exit. */
+static void turn(struct vm *vm)
+{
+	clock_run(&vm->clock);
+	console_feed(&vm->console);
+	offer_interrupt(vm);
+	if (vm_ended(vm))
+		return;
+	if (vm->vcpu.halted)
+		halt(vm);
+	else
+		enter(vm);
+}
+
 void run_vm(struct vm *vm)
 {
 	clock_start(&vm->clock);
-	while (!vm_ended(vm)) {
+	for (;;) {
 		vcpu_take_work(&vm->vcpu);
 		end_if_asked(vm);
-		clock_run(&vm->clock);
-		console_feed(&vm->console);
-		offer_interrupt(vm);
 		if (vm_ended(vm))
 			break;
-		if (vm->vcpu.halted)
-			halt(vm);
+		if (vm->paused)
+			vcpu_wait(&vm->vcpu);
 		else
-			enter(vm);
+			turn(vm);
 	}
+	vcpu_close_mailbox(&vm->vcpu);
 	clock_stop(&vm->clock);
 	console_flush(&vm->console);
 }

@@ -1,5 +1,6 @@
 #include "vmm/run_options.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <math.h>
 #include <stdlib.h>
@@ -13,18 +14,19 @@
 #define DEFAULT_MEM (64ull << 20)
 #define MAX_TIMEOUT_S 1e9
 
-enum key { KEY_MMU = 0x100, KEY_CPU, KEY_MEM, KEY_APPEND, KEY_INITRD, KEY_CONSOLE, KEY_COUNT, KEY_TIMEOUT, KEY_STATS, KEY_LOG,
+enum key { KEY_MMU = 0x100, KEY_CPU, KEY_MEM, KEY_APPEND, KEY_INITRD, KEY_CONSOLE, KEY_COUNT, KEY_CONTROL, KEY_TIMEOUT, KEY_STATS, KEY_LOG,
 	   KEY_HUGE };
 
 static const struct argp_option options[] = {
 	{"mmu", KEY_MMU, "MODE", 0, "Who translates guest addresses; `penumbra doctor` lists the modes (default: ept)", 0},
 	{"cpu", KEY_CPU, "MODEL", 0, "CPU the guest sees: base or v2 (default: base)", 0},
-	{"mem", KEY_MEM, "SIZE", 0, "RAM of the guest: a number and K, M or G (default: 64M)", 0},
+	{"mem", KEY_MEM, "SIZE", 0, "RAM of the guest: a number and K, M, G or T (default: 64M)", 0},
 	{"append", KEY_APPEND, "STR", 0, "Command line for the guest; ARGS follow it", 0},
 	{"initrd", KEY_INITRD, "FILE", 0, "A file that the guest finds in its RAM", 0},
 	{"console", KEY_CONSOLE, "WHERE", 0,
 	 "Guest's serial port: stdio, file:FILE or none (default: stdio). Input that is a file or pipe ends with ^D", 0},
 	{"count", KEY_COUNT, "N", 0, "Run N guests of the image at once; lines on the console are led by `NUMBER: `", 0},
+	{"control", KEY_CONTROL, "SOCKET", 0, "Make a Unix socket through which `penumbra ctl` steers the guests", 0},
 	{"timeout", KEY_TIMEOUT, "S", 0, "Kill guests that have not ended after S seconds", 0},
 	{"stats", KEY_STATS, "FILE", 0, "Write statistics as one JSON object when all guests have ended (-: stderr)", 0},
 	{"hugepages", KEY_HUGE, "WHEN", 0, "Ask the host for 2 MiB pages: on or off (default: off)", 0},
@@ -44,7 +46,7 @@ static const char doc[] =
 
 int parse_size(const char *text, uint64_t *bytes)
 {
-	static const char units[] = "KMG";
+	static const char units[] = "KMGT";
 	const char *unit;
 	uint64_t n;
 	char *end;
@@ -53,7 +55,7 @@ int parse_size(const char *text, uint64_t *bytes)
 		return -EINVAL;
 	errno = 0;
 	n = strtoull(text, &end, 10);
-	unit = *end ? strchr(units, *end) : NULL;
+	unit = *end ? strchr(units, toupper((unsigned char)*end)) : NULL;
 	if (errno || !unit || end[1])
 		return -EINVAL;
 	if (__builtin_mul_overflow(n, 1024ull << 10 * (unit - units), bytes))
@@ -84,7 +86,7 @@ static int set_cpu(struct run_options *o, const char *arg)
 static int set_mem(struct run_options *o, const char *arg)
 {
 	if (parse_size(arg, &o->mem) < 0)
-		return bad("mem", arg, "give a number and K, M or G, such as 64M");
+		return bad("mem", arg, "give a number and K, M, G or T, such as 64M");
 	if (o->mem < MEM_MIN_BYTES || o->mem > MEM_MAX_BYTES)
 		return bad("mem", arg, "must be between 1M and 1024G");
 	if (o->mem % PAGE_SIZE)
@@ -201,6 +203,7 @@ static int set_option(struct parse *p, int key, const char *arg)
 	case KEY_INITRD: return set_file(&o->initrd, "initrd", arg);
 	case KEY_CONSOLE: return set_console(o, arg);
 	case KEY_COUNT: return set_count(o, arg);
+	case KEY_CONTROL: o->control = arg; return 0;
 	case KEY_TIMEOUT: return set_timeout(o, arg);
 	case KEY_STATS: return set_file(&o->stats, "stats", arg);
 	case KEY_HUGE: return set_huge(o, arg);

@@ -20,6 +20,7 @@ struct run_options {
 	enum cpu_model cpu;
 	const char *image;
 	const char *initrd;
+	const char *control; /* path of the control socket, NULL = none */
 	const char *stats; /* file for statistics, NULL = none */
 	const char *console_file;
 	enum run_console console;
@@ -34,5 +35,5 @@ struct run_options {
 int run_options_parse(struct run_options *o, const struct program *p, int argc, char **argv);
 void run_options_free(struct run_options *o);
 
-/* "64M" -> bytes: digits and one of K, M, G. Returns 0 or -EINVAL (not logged). */
+/* "64M" -> bytes: digits and one of K, M, G, T in either case. Returns 0 or -EINVAL (not logged). */
 int parse_size(const char *text, uint64_t *bytes);

@@ -28,7 +28,7 @@ static json_t *exits_object(const struct vcpu *v)
 	return exits;
 }
 
-static json_t *guest_object(const struct fleet_member *m)
+json_t *stats_guest(const struct fleet_member *m)
 {
 	const struct vm *vm = &m->vm;
 	struct mmu_stats mmu;
@@ -37,10 +37,10 @@ static json_t *guest_object(const struct fleet_member *m)
 	return json_pack("{s:i, s:o, s:I, s:o, s:I, s:I, s:I}", "number", (int)vm->number, "ended", end_object(&vm->end),
 			 "positions", (json_int_t)vm->vcpu.port.position, "exits", exits_object(&vm->vcpu),
 			 "hidden_faults", (json_int_t)mmu.hidden_faults, "pte_writes", (json_int_t)mmu.pte_writes,
-			 "wall_us", (json_int_t)((m->end_ns - m->start_ns) / 1000));
+			 "wall_us", (json_int_t)(fleet_member_ns(m) / 1000));
 }
 
-static json_t *fleet_object(const struct fleet *f, const struct program *p, const struct run_options *o)
+static json_t *fleet_object(const struct fleet *f)
 {
 	json_t *guests = json_array();
 	uint64_t start = UINT64_MAX, end = 0, positions = 0;
@@ -48,7 +48,7 @@ static json_t *fleet_object(const struct fleet *f, const struct program *p, cons
 	for (unsigned int i = 0; i < f->count; i++) {
 		const struct fleet_member *m = &f->members[i];
 
-		json_array_append_new(guests, guest_object(m));
+		json_array_append_new(guests, stats_guest(m));
 		start = m->start_ns < start ? m->start_ns : start;
 		end = m->end_ns > end ? m->end_ns : end;
 		positions += m->vm.vcpu.port.position;
@@ -63,22 +63,24 @@ static json_t *fleet_object(const struct fleet *f, const struct program *p, cons
 			 (json_int_t)(f->count ? (end - start) / 1000 : 0), "guests", guests);
 }
 
-static int dump(const char *path, const json_t *root)
+FILE *stats_open(const char *path)
 {
 	FILE *out = strcmp(path, "-") ? fopen(path, "we") : stderr;
-	int r;
 
 	if (!out)
-		return log_errno(errno, "%s", path);
-	r = json_dumpf(root, out, JSON_INDENT(2) | JSON_PRESERVE_ORDER) || fputc('\n', out) == EOF || fflush(out);
-	if (r)
-		r = log_errno(errno ? errno : EIO, "%s: write", path);
-	if (out != stderr)
-		fclose(out);
-	return r;
+		log_errno(errno, "%s: statistics", path);
+	return out;
 }
 
-int stats_write(const char *path, const struct fleet *f, const struct program *p, const struct run_options *o)
+static int dump(FILE *out, const json_t *root)
+{
+	errno = 0;
+	if (json_dumpf(root, out, JSON_INDENT(2) | JSON_PRESERVE_ORDER) || fputc('\n', out) == EOF || fflush(out))
+		return errno ? errno : EIO;
+	return 0;
+}
+
+int stats_write(FILE *out, const struct fleet *f, const struct program *p, const struct run_options *o)
 {
 	uint64_t kib;
 	json_t *root;
@@ -86,13 +88,13 @@ int stats_write(const char *path, const struct fleet *f, const struct program *p
 
 	if (r < 0)
 		return r;
-	root = fleet_object(f, p, o);
+	root = fleet_object(f);
 	json_object_set_new(root, "image", json_string(o->image));
 	json_object_set_new(root, "mmu", json_string(o->mmu->name));
 	json_object_set_new(root, "host_mmu", json_string(p->host_mmu));
 	json_object_set_new(root, "mem_kib", json_integer((json_int_t)(o->mem >> 10)));
 	json_object_set_new(root, "vmm_private_kib", json_integer((json_int_t)kib));
-	r = dump(path, root);
+	r = dump(out, root);
 	json_decref(root);
-	return r;
+	return r ? log_errno(r, "%s: write", o->stats) : 0;
 }

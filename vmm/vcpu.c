@@ -85,6 +85,8 @@ close:
 void vcpu_destroy(struct vcpu *v)
 {
 	ensure(!v->has_thread);
+	if (v->has_timer)
+		timer_delete(v->timer);
 	munmap(v->run, v->vm->kvm->run_size);
 	close(v->fd);
 	pthread_mutex_destroy(&v->lock);
@@ -99,17 +101,29 @@ void vcpu_kick(struct vcpu *v)
 		pthread_kill(v->thread, kick_signal());
 }
 
-void vcpu_post(struct vcpu *v, struct vcpu_work *w)
+static bool add_work(struct vcpu *v, struct vcpu_work *w)
 {
+	if (v->closed)
+		return false;
 	w->next = NULL;
-	pthread_mutex_lock(&v->lock);
 	if (v->last)
 		v->last->next = w;
 	else
 		v->first = w;
 	v->last = w;
+	return true;
+}
+
+bool vcpu_post(struct vcpu *v, struct vcpu_work *w)
+{
+	bool added;
+
+	pthread_mutex_lock(&v->lock);
+	added = add_work(v, w);
 	pthread_mutex_unlock(&v->lock);
-	vcpu_kick(v);
+	if (added)
+		vcpu_kick(v);
+	return added;
 }
 
 static struct vcpu_work *next_work(struct vcpu *v)
@@ -134,6 +148,17 @@ void vcpu_take_work(struct vcpu *v)
 	__atomic_store_n(&v->run->immediate_exit, 0, __ATOMIC_SEQ_CST);
 	if (!atomic_exchange(&v->kicked, 0))
 		return;
+	while ((w = next_work(v)))
+		w->run(w, v->vm);
+}
+
+void vcpu_close_mailbox(struct vcpu *v)
+{
+	struct vcpu_work *w;
+
+	pthread_mutex_lock(&v->lock);
+	v->closed = true;
+	pthread_mutex_unlock(&v->lock);
 	while ((w = next_work(v)))
 		w->run(w, v->vm);
 }
@@ -190,6 +215,16 @@ int vcpu_enter(struct vcpu *v)
 	return r;
 }
 
+static void wait_for_kick(struct vcpu *v, const struct timespec *timeout)
+{
+	syscall(SYS_futex, &v->kicked, FUTEX_WAIT_PRIVATE, 0, timeout, NULL, 0);
+}
+
+void vcpu_wait(struct vcpu *v)
+{
+	wait_for_kick(v, NULL);
+}
+
 void vcpu_sleep(struct vcpu *v)
 {
 	uint64_t next = clock_next(&v->vm->clock), now = clock_now(&v->vm->clock);
@@ -198,7 +233,7 @@ void vcpu_sleep(struct vcpu *v)
 	if (next <= now)
 		return;
 	timeout = to_timespec(next - now);
-	syscall(SYS_futex, &v->kicked, FUTEX_WAIT_PRIVATE, 0, next == CLOCK_NEVER ? NULL : &timeout, NULL, 0);
+	wait_for_kick(v, next == CLOCK_NEVER ? NULL : &timeout);
 }
 
 int vcpu_drain(struct vcpu *v)

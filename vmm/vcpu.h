@@ -45,6 +45,7 @@ struct vcpu {
 	_Atomic uint32_t kicked; /* a futex: 1 = look at the mailbox, do not sleep */
 	pthread_mutex_t lock;	 /* of the mailbox */
 	struct vcpu_work *first, *last;
+	bool closed; /* the thread takes no more work */
 };
 
 /* Prepares the process to kick vCPUs. Once, before any thread starts. Returns 0 or a logged -errno. */
@@ -57,17 +58,23 @@ void vcpu_destroy(struct vcpu *v);
 /* Any thread: makes the vCPU's thread look at its mailbox soon, whatever it is doing. Async-signal-safe. */
 void vcpu_kick(struct vcpu *v);
 
-/* Any thread: has `w` run on the vCPU's thread. */
-void vcpu_post(struct vcpu *v, struct vcpu_work *w);
+/* Any thread: has `w` run on the vCPU's thread. Returns false if that thread is done, and w will not run. */
+bool vcpu_post(struct vcpu *v, struct vcpu_work *w);
 
 /* Own thread: runs what was posted. */
 void vcpu_take_work(struct vcpu *v);
+
+/* Own thread, at its end: runs what was still posted; from then on vcpu_post() fails. */
+void vcpu_close_mailbox(struct vcpu *v);
 
 /* Own thread: enters the guest once. Returns as kvm_run(); the exit is counted. */
 int vcpu_enter(struct vcpu *v);
 
 /* Own thread: sleeps until kicked or until the VM's clock reaches its next timer. */
 void vcpu_sleep(struct vcpu *v);
+
+/* Own thread: sleeps until kicked, whatever the clock says. */
+void vcpu_wait(struct vcpu *v);
 
 /*
  * Own thread: completes a port or MMIO operation that is half done inside KVM, so that the vCPU stands between two guest

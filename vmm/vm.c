@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -55,6 +56,8 @@ void vm_end(struct vm *vm, enum vm_end_kind kind, uint8_t code, const char *fmt,
 		return;
 	vm->end.kind = kind;
 	vm->end.code = code;
+	if (kind == VM_KILLED || kind == VM_TIMED_OUT)
+		vm->end.has_rip = vm->mmu->rip(&vm->vcpu, &vm->end.rip) == 0;
 	va_start(args, fmt);
 	vsnprintf(vm->end.reason, sizeof(vm->end.reason), fmt, args);
 	va_end(args);
@@ -64,6 +67,45 @@ void vm_ask_end(struct vm *vm, enum vm_end_kind kind)
 {
 	atomic_store(&vm->asked_end, kind);
 	vcpu_kick(&vm->vcpu);
+}
+
+void vm_pause(struct vm *vm, bool pause)
+{
+	vm->paused = pause;
+	if (pause)
+		clock_stop(&vm->clock);
+	else
+		clock_start(&vm->clock);
+}
+
+static int enter_mmu(struct vm *vm, const struct mmu_ops *mmu, const struct cpu_state *cs)
+{
+	int r = mmu->attach(vm);
+
+	if (r < 0)
+		return r;
+	vm->mmu = mmu;
+	r = mmu->import_state(&vm->vcpu, cs);
+	if (r < 0)
+		mmu->detach(vm);
+	return r;
+}
+
+int vm_change_mmu(struct vm *vm, const struct mmu_ops *to)
+{
+	const struct mmu_ops *from = vm->mmu;
+	struct cpu_state cs;
+	int r = vcpu_drain(&vm->vcpu);
+
+	if (r == 0)
+		r = from->export_state(&vm->vcpu, &cs);
+	if (r < 0 || vm_ended(vm) || from == to)
+		return r;
+	from->detach(vm);
+	r = enter_mmu(vm, to, &cs);
+	if (r < 0 && enter_mmu(vm, from, &cs) < 0)
+		vm_fail(vm, "neither --mmu=%s nor back to --mmu=%s: %s", to->name, from->name, strerror(-r));
+	return r;
 }
 
 static void on_exit_port(void *arg, uint8_t code)

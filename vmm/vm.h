@@ -41,6 +41,8 @@ enum vm_end_kind {
 struct vm_end {
 	enum vm_end_kind kind;
 	uint8_t code;
+	bool has_rip; /* of the guest, when it was ended for what it did */
+	uint64_t rip;
 	char reason[224];
 };
 
@@ -78,6 +80,7 @@ struct vm {
 	const struct mmu_ops *mmu;
 	void *mmu_data; /* the backend's */
 	struct vm_end end;
+	bool paused; /* the guest and its clock stand still */
 	_Atomic int asked_end; /* enum vm_end_kind that another thread asked for */
 };
 
@@ -94,6 +97,15 @@ void vm_end(struct vm *vm, enum vm_end_kind kind, uint8_t code, const char *fmt,
 
 /* Any thread: has the VM end soon as VM_STOPPED or VM_TIMED_OUT, unless it ends by itself first. */
 void vm_ask_end(struct vm *vm, enum vm_end_kind kind);
+
+/* The vCPU's thread, between guest runs: stops or continues the guest and its clock. */
+void vm_pause(struct vm *vm, bool pause);
+
+/*
+ * The vCPU's thread, between guest runs: goes on under another MMU mode, at the same guest instruction. Returns 0, or a logged
+ * -errno: then the VM goes on as it was, or has ended as failed if even that could not be restored.
+ */
+int vm_change_mmu(struct vm *vm, const struct mmu_ops *to);
 
 #define vm_kill(vm, ...) vm_end(vm, VM_KILLED, 0, __VA_ARGS__)
 #define vm_fail(vm, ...) vm_end(vm, VM_HOST_FAILED, 0, __VA_ARGS__)
