@@ -1,9 +1,10 @@
 /*
  * The floor of the launch benchmark: bare IMAGE [COMMAND-LINE]
  *
- * Boots a guest image with the calls to KVM that no monitor can do without, on one thread, with no library but libc, no
- * device but a transmitter at COM1 and the exit port, and no checks of its input beyond what keeps it from lying: a call
- * that fails ends the program. It does the same work for the guest as guest/abi.h promises, and nothing twice.
+ * Boots a guest image with the calls to KVM that no monitor can do without, on one thread, with no
+ * library but libc, no device but a transmitter at COM1 and the exit port, and no checks of its
+ * input beyond what keeps it from lying: a call that fails ends the program. It does the same work
+ * for the guest as guest/abi.h promises, and nothing twice.
  */
 #include <elf.h>
 #include <err.h>
@@ -108,7 +109,8 @@ static void load_segment(struct bare *b, int fd, const Elf64_Ehdr *eh, const Elf
 
 	if (ph->p_type != PT_LOAD)
 		return;
-	if (ph->p_filesz > RAM_SIZE || ph->p_memsz > RAM_SIZE || ph->p_paddr > RAM_SIZE - ph->p_memsz)
+	if (ph->p_filesz > RAM_SIZE || ph->p_memsz > RAM_SIZE ||
+	    ph->p_paddr > RAM_SIZE - ph->p_memsz)
 		errx(FAILED, "image does not fit");
 	read_exactly(fd, b->ram + ph->p_paddr, ph->p_filesz, ph->p_offset);
 	if (eh->e_entry - ph->p_vaddr < ph->p_memsz)
@@ -128,7 +130,8 @@ static void load(struct bare *b, const char *path)
 	if (fd < 0)
 		err(FAILED, "%s", path);
 	read_exactly(fd, &head, sizeof(head), 0);
-	if (memcmp(head.eh.e_ident, ELFMAG, SELFMAG) || head.eh.e_phoff != sizeof(head.eh) || head.eh.e_phnum > 16)
+	if (memcmp(head.eh.e_ident, ELFMAG, SELFMAG) || head.eh.e_phoff != sizeof(head.eh) ||
+	    head.eh.e_phnum > 16)
 		errx(FAILED, "%s: not a guest image", path);
 	for (unsigned int i = 0; i < head.eh.e_phnum; i++)
 		load_segment(b, fd, &head.eh, &head.ph[i]);
@@ -137,9 +140,12 @@ static void load(struct bare *b, const char *path)
 
 static void write_boot(struct bare *b, const char *cmdline)
 {
-	struct abi_boot boot = {.magic = ABI_BOOT_MAGIC, .version = ABI_VERSION, .size = sizeof(boot),
-				.cmdline = CMDLINE_GPA, .cmdline_size = strlen(cmdline) + 1, .free = (b->top + 4095) & ~4095ull,
-				.region_count = 1, .region[0].size = RAM_SIZE};
+	struct abi_boot boot = {
+		.magic = ABI_BOOT_MAGIC, .version = ABI_VERSION, .size = sizeof(boot),
+		.cmdline = CMDLINE_GPA, .cmdline_size = strlen(cmdline) + 1,
+		.free = (b->top + 4095) & ~4095ull,
+		.region_count = 1, .region[0].size = RAM_SIZE,
+	};
 	uint64_t *pd = (uint64_t *)(b->ram + PD_GPA);
 
 	if (boot.cmdline_size > CMDLINE_MAX)
@@ -156,12 +162,16 @@ static void write_boot(struct bare *b, const char *cmdline)
 
 static void set_registers(struct bare *b)
 {
-	struct kvm_segment code = {.limit = UINT32_MAX, .selector = 8, .type = 11, .present = 1, .s = 1, .l = 1, .g = 1};
-	struct kvm_segment data = {.limit = UINT32_MAX, .selector = 16, .type = 3, .present = 1, .db = 1, .s = 1, .g = 1};
+	struct kvm_segment code = {.limit = UINT32_MAX, .selector = 8, .type = 11, .present = 1,
+				   .s = 1, .l = 1, .g = 1};
+	struct kvm_segment data = {.limit = UINT32_MAX, .selector = 16, .type = 3, .present = 1,
+				   .s = 1, .db = 1, .g = 1};
 	struct kvm_sregs s = {
 		.cs = code, .ds = data, .es = data, .fs = data, .gs = data, .ss = data,
-		.tr = {.limit = 0xffff, .type = 11, .present = 1}, .ldt = {.type = 2, .present = 1},
-		.cr0 = 0x80010033, .cr3 = PML4_GPA, .cr4 = 0x620, .efer = 0xd01, .apic_base = 0xfee00000,
+		.tr = {.limit = 0xffff, .type = 11, .present = 1},
+		.ldt = {.type = 2, .present = 1},
+		.cr0 = 0x80010033, .cr3 = PML4_GPA, .cr4 = 0x620, .efer = 0xd01,
+		.apic_base = 0xfee00000,
 	};
 	struct kvm_regs r = {.rip = b->entry, .rflags = 2, .rdi = INFO_GPA};
 

@@ -1,6 +1,7 @@
 /*
- * The benchmarks: each takes the settings and adds its lines to the report. A benchmark that cannot measure ends the
- * program with one line on stderr and exit code 1: a number that is not trustworthy is worse than none.
+ * The benchmarks: each takes the settings and adds its lines to the report. A benchmark that cannot
+ * measure ends the program with one line on stderr and exit code 1: a number that is not
+ * trustworthy is worse than none.
  */
 #pragma once
 
@@ -9,10 +10,10 @@
 struct report;
 
 struct bench {
-	const char *penumbra, *bare;		 /* programs to compare */
-	const char *penumbra_timed, *bare_timed; /* the same, with a clock around KVM_RUN (timed_run.c) */
-	const char *hello, *ports, *idle;	 /* guest images */
-	unsigned int runs;			 /* of a pair of launches */
+	const char *penumbra, *bare; /* programs to compare */
+	const char *penumbra_timed, *bare_timed; /* with a clock around KVM_RUN (timed_run.c) */
+	const char *hello, *ports, *idle; /* guest images */
+	unsigned int runs;		  /* of a pair of launches */
 };
 
 void bench_launch(const struct bench *b, struct report *r);

@@ -118,7 +118,8 @@ struct child_times child_finish(const struct child *c)
 	struct child_times times = reap(c, &status);
 
 	if (!WIFEXITED(status) || WEXITSTATUS(status))
-		errx(1, "a program under measurement failed (wait status %#x)", (unsigned int)status);
+		errx(1, "a program under measurement failed (wait status %#x)",
+		     (unsigned int)status);
 	return times;
 }
 

@@ -1,4 +1,4 @@
-/* A program under measurement: started with nothing on its standard input and a pipe as standard output. */
+/* A program under measurement: nothing on its standard input, a pipe as standard output. */
 #pragma once
 
 #include <stdbool.h>
@@ -12,8 +12,8 @@ struct child {
 };
 
 struct child_times {
-	double first_byte_us, exit_us; /* since the start: when its first output and its end became known; 0 = not asked */
-	double cpu_us; /* of all its threads, in user space and kernel; the sum is exact where its parts are not */
+	double first_byte_us, exit_us; /* from start to first output and to end; 0 = not asked */
+	double cpu_us; /* of all its threads, user space and kernel together: that sum is exact */
 };
 
 struct child_options {

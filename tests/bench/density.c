@@ -1,14 +1,11 @@
-/* Density: many guests in one process against as many processes of one guest each. */
-#include <stdlib.h>
-
+/* Density: many guests in one process against as many processes of one guest each, in turn. */
 #include "tests/bench/bench.h"
 #include "tests/bench/child.h"
 #include "tests/bench/report.h"
+#include "tests/bench/series.h"
 
 #define GUESTS 100
 #define GUESTS_TEXT "100"
-#define ROUNDS 7
-#define SINGLES 15 /* of which the median stands for all hundred */
 
 struct cost {
 	double wall_ms, cpu_ms;
@@ -22,40 +19,38 @@ static struct cost all_together(const struct bench *b)
 	return (struct cost){times.exit_us / 1e3, times.cpu_us / 1e3};
 }
 
+/* Really all of them: a scheduler favours a few short processes over a long one. */
 static struct cost one_by_one(const struct bench *b)
 {
 	const char *const argv[] = {b->penumbra, "run", b->hello, NULL};
-	double wall[SINGLES], cpu[SINGLES];
+	struct cost sum = {0, 0};
 
-	for (unsigned int i = 0; i < SINGLES; i++) {
+	for (unsigned int i = 0; i < GUESTS; i++) {
 		struct child_times times = child_time(argv);
 
-		wall[i] = times.exit_us;
-		cpu[i] = times.cpu_us;
+		sum.wall_ms += times.exit_us / 1e3;
+		sum.cpu_ms += times.cpu_us / 1e3;
 	}
-	return (struct cost){summary_of(wall, SINGLES).median * GUESTS / 1e3, summary_of(cpu, SINGLES).median * GUESTS / 1e3};
-}
-
-static void add_line(struct report *r, const char *what, double *ours, double *floor)
-{
-	double ratio = summary_pairwise_ratio(ours, floor, ROUNDS);
-
-	report_add(r, (struct line){.what = what, .unit = "ms", .ours = summary_of(ours, ROUNDS), .ratio = ratio,
-				    .floor = summary_of(floor, ROUNDS), .target = 1, .target_is = TARGET_OF_RATIO});
+	return sum;
 }
 
 void bench_density(const struct bench *b, struct report *r)
 {
-	double wall[ROUNDS], cpu[ROUNDS], wall_floor[ROUNDS], cpu_floor[ROUNDS];
+	unsigned int rounds = b->runs / 20 + 1;
+	struct series wall = series_new(rounds), cpu = series_new(rounds);
 
-	for (unsigned int i = 0; i < ROUNDS; i++) {
+	for (unsigned int i = 0; i < rounds; i++) {
 		struct cost together = all_together(b), apart = one_by_one(b);
 
-		wall[i] = together.wall_ms;
-		cpu[i] = together.cpu_ms;
-		wall_floor[i] = apart.wall_ms;
-		cpu_floor[i] = apart.cpu_ms;
+		wall.ours[i] = together.wall_ms;
+		cpu.ours[i] = together.cpu_ms;
+		wall.floor[i] = apart.wall_ms;
+		cpu.floor[i] = apart.cpu_ms;
 	}
-	add_line(r, GUESTS_TEXT " guests in one process (floor: " GUESTS_TEXT " times one)", wall, wall_floor);
-	add_line(r, "the same, processor time", cpu, cpu_floor);
+	series_report(&wall, r, (struct line){
+		.what = GUESTS_TEXT " guests in one process (floor: " GUESTS_TEXT " processes)",
+		.unit = "ms", .target = 1, .target_is = TARGET_OF_RATIO});
+	series_report(&cpu, r, (struct line){
+		.what = "the same, processor time", .unit = "ms",
+		.target = 1, .target_is = TARGET_OF_RATIO});
 }

@@ -1,37 +1,21 @@
-/* Launch: from process start to the guest's first byte on the console, and to the end of the process. */
-#include <stdlib.h>
-
+/*
+ * Launch: from process start to the guest's first byte on the console, and to the end of the
+ * process.
+ */
 #include "tests/bench/bench.h"
 #include "tests/bench/child.h"
 #include "tests/bench/report.h"
+#include "tests/bench/series.h"
 
 #define TARGET 1.5
 #define WARM_UP 3
 
-struct series {
-	double *ours, *floor;
-};
-
-static struct series new_series(unsigned int n)
-{
-	return (struct series){bench_alloc(n, sizeof(double)), bench_alloc(n, sizeof(double))};
-}
-
-/* Frees the series. */
-static void add_line(struct report *r, const char *what, struct series *s, unsigned int n, double target)
-{
-	double ratio = summary_pairwise_ratio(s->ours, s->floor, n);
-
-	report_add(r, (struct line){.what = what, .unit = "µs", .ratio = ratio, .target = target, .target_is = TARGET_OF_RATIO,
-				    .ours = summary_of(s->ours, n), .floor = summary_of(s->floor, n)});
-	free(s->ours);
-	free(s->floor);
-}
-
 void bench_launch(const struct bench *b, struct report *r)
 {
-	const char *const ours[] = {b->penumbra, "run", b->hello, NULL}, *const floor[] = {b->bare, b->hello, NULL};
-	struct series first = new_series(b->runs), end = new_series(b->runs), cpu = new_series(b->runs);
+	const char *const ours[] = {b->penumbra, "run", b->hello, NULL};
+	const char *const floor[] = {b->bare, b->hello, NULL};
+	struct series first = series_new(b->runs), end = series_new(b->runs);
+	struct series cpu = series_new(b->runs);
 
 	for (unsigned int i = 0; i < b->runs + WARM_UP; i++) {
 		struct child_times o = child_time(ours), f = child_time(floor);
@@ -44,7 +28,11 @@ void bench_launch(const struct bench *b, struct report *r)
 		cpu.ours[at] = o.cpu_us;
 		cpu.floor[at] = f.cpu_us;
 	}
-	add_line(r, "launch of hello to its first byte", &first, b->runs, 0);
-	add_line(r, "launch of hello to its exit", &end, b->runs, TARGET);
-	add_line(r, "launch of hello, processor time", &cpu, b->runs, 0);
+	series_report(&first, r, (struct line){
+		.what = "launch of hello to its first byte", .unit = "µs"});
+	series_report(&end, r, (struct line){
+		.what = "launch of hello to its exit", .unit = "µs",
+		.target = TARGET, .target_is = TARGET_OF_RATIO});
+	series_report(&cpu, r, (struct line){
+		.what = "launch of hello, processor time", .unit = "µs"});
 }

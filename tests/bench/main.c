@@ -1,7 +1,8 @@
 /*
  * bench [--json] [--check] [--runs N] [--build DIR] [launch] [port-exit] [memory] [density]
  *
- * Measures what Penumbra's build in DIR costs, beside a floor where there is one; all benchmarks unless some are named.
+ * Measures what Penumbra's build in DIR costs, beside a floor where there is one; all benchmarks
+ * unless some are named.
  */
 #include <argp.h>
 #include <err.h>
@@ -36,7 +37,7 @@ static const struct argp_option options[] = {
 	{"json", KEY_JSON, NULL, 0, "Print JSON instead of a table", 0},
 	{"check", KEY_CHECK, NULL, 0, "Exit with 3 if a target is missed", 0},
 	{"runs", KEY_RUNS, "N", 0, "Pairs of launches to measure (default: 101)", 0},
-	{"build", KEY_BUILD, "DIR", 0, "Build directory (default: the one this program lies in)", 0},
+	{"build", KEY_BUILD, "DIR", 0, "Build directory (default: where this program lies)", 0},
 	{0},
 };
 
@@ -121,9 +122,10 @@ static void find_parts(struct bench *b, const char *build)
 
 int main(int argc, char **argv)
 {
-	static const struct argp argp = {options, on_key, "[BENCHMARK…]",
-					 "Measure launch, port-exit, memory and density, or those that are named.", NULL,
-					 NULL, NULL};
+	static const struct argp argp = {
+		.options = options, .parser = on_key, .args_doc = "[BENCHMARK…]",
+		.doc = "Measure launch, port-exit, memory and density, or those that are named.",
+	};
 	struct settings s = {.bench.runs = DEFAULT_RUNS};
 	struct report report = {.count = 0};
 

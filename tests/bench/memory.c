@@ -1,20 +1,19 @@
 /*
- * Memory beside guest RAM, of guests that wait for console input: what the monitor's process has for itself
- * (Private_Dirty of its smaps), and what the kernel spends.
+ * Memory beside guest RAM, of guests that wait for console input: what the monitor's process has
+ * for itself (Private_Dirty of its smaps), and what the kernel spends.
  *
- * The kernel's share is what /proc/meminfo names as the kernel's, compared with the same before and after: slabs, page
- * tables, KVM's page tables, vmalloc (thread stacks and struct kvm are there) and per-CPU memory. Pages that no line
- * names are missing, three for each vCPU's shared area; what is left when caches and programs are taken off total memory
- * would have them too, but drowns them in the noise of everything else that runs. For one guest even this is too coarse.
+ * The kernel's share is what /proc/meminfo names as the kernel's, compared with the same before and
+ * after: slabs, page tables, KVM's page tables, vmalloc (thread stacks and struct kvm are there)
+ * and per-CPU memory. Pages that no line names are missing, three for each vCPU's shared area; what
+ * is left when caches and programs are taken off total memory would have them too, but drowns them
+ * in the noise of everything else that runs. For one guest even this is too coarse.
  */
 #include <err.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "tests/bench/bench.h"
 #include "tests/bench/child.h"
@@ -41,26 +40,50 @@ static FILE *open_proc(pid_t pid, const char *name)
 }
 
 /*
- * Seen from outside, guest RAM is writable memory without a file, in pieces as large as all RAM of a guest or, where
- * the kernel has merged neighbours, larger. Nothing else that the monitor maps writable comes near.
+ * Seen from outside, guest RAM is writable memory without a file, in pieces as large as all RAM of
+ * a guest or, where the kernel has merged neighbours, larger. Nothing else that the monitor maps
+ * writable comes near.
  */
 static bool is_guest_ram(uint64_t start, uint64_t end, const char *flags, uint64_t inode)
 {
 	return flags[1] == 'w' && !inode && end - start >= RAM_KIB * 1024ull;
 }
 
+struct mapping {
+	bool counts;
+	const char *field; /* of smaps: what is the process's own in it */
+};
+
+/*
+ * A page of a file that nobody has written to since it was mapped is the page cache's, not ours,
+ * however dirty: those of a program that was linked a moment ago, or of one in a RAM disk, always
+ * are. There only copied pages count.
+ */
+static bool read_mapping(const char *line, struct mapping *m)
+{
+	uint64_t start, end, inode;
+	char flags[8];
+
+	if (sscanf(line, "%" SCNx64 "-%" SCNx64 " %7s %*s %*s %" SCNu64, &start, &end, flags,
+		   &inode) != 4)
+		return false;
+	m->counts = !is_guest_ram(start, end, flags, inode);
+	m->field = inode && flags[3] == 'p' ? "Anonymous" : "Private_Dirty";
+	return true;
+}
+
 static uint64_t private_kib(pid_t pid)
 {
+	struct mapping m = {.counts = false};
 	FILE *f = open_proc(pid, "smaps");
-	uint64_t start, end, inode, n, sum = 0;
-	char line[512], flags[8];
-	bool counts = false;
+	uint64_t kib, sum = 0;
+	char line[512], name[64];
 
 	while (fgets(line, sizeof(line), f)) {
-		if (sscanf(line, "%" SCNx64 "-%" SCNx64 " %7s %*s %*s %" SCNu64, &start, &end, flags, &inode) == 4)
-			counts = !is_guest_ram(start, end, flags, inode);
-		else if (counts && sscanf(line, "Private_Dirty: %" SCNu64, &n) == 1)
-			sum += n;
+		if (read_mapping(line, &m) || !m.counts)
+			continue;
+		if (sscanf(line, "%63[^:]: %" SCNu64, name, &kib) == 2 && !strcmp(name, m.field))
+			sum += kib;
 	}
 	fclose(f);
 	return sum;
@@ -86,8 +109,9 @@ static void pause_ms(long ms)
 }
 
 /*
- * All guests run, and the process has stopped growing: they wait for input that never comes. Newer kernels show a thread
- * of KVM's own in the process for each VM, so there may be more threads than ours.
+ * All guests run, and the process has stopped growing: they wait for input that never comes. Newer
+ * kernels show a thread of KVM's own in the process for each VM, so there may be more threads than
+ * ours.
  */
 static uint64_t settled_private_kib(pid_t pid, unsigned int guests)
 {
@@ -105,7 +129,8 @@ static uint64_t settled_private_kib(pid_t pid, unsigned int guests)
 
 static double kernel_kib(void)
 {
-	static const char *const kernel[] = {"Slab", "PageTables", "SecPageTables", "VmallocUsed", "Percpu"};
+	static const char *const kernel[] = {"Slab", "PageTables", "SecPageTables", "VmallocUsed",
+					     "Percpu"};
 	FILE *f = fopen("/proc/meminfo", "re");
 	char line[256], name[64];
 	double sum = 0, kib;
@@ -140,23 +165,12 @@ static struct reading measure(const char *const argv[], unsigned int guests)
 	return r;
 }
 
-/* Pages of a program that was linked a moment ago are still dirty in the page cache, and would count as its own. */
-static void write_back(const char *path)
-{
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-
-	if (fd < 0 || fsync(fd))
-		err(1, "%s", path);
-	close(fd);
-}
-
 void bench_memory(const struct bench *b, struct report *r)
 {
 	const char *const one[] = {b->penumbra, "run", b->idle, NULL};
 	const char *const many[] = {b->penumbra, "run", "--count", MANY_TEXT, b->idle, NULL};
 	double alone[ROUNDS], further[ROUNDS], kernel[ROUNDS];
 
-	write_back(b->penumbra);
 	for (unsigned int i = 0; i < ROUNDS; i++) {
 		struct reading all = measure(many, MANY);
 
@@ -164,10 +178,13 @@ void bench_memory(const struct bench *b, struct report *r)
 		further[i] = (all.private_kib - alone[i]) / (MANY - 1);
 		kernel[i] = all.kernel_kib / MANY;
 	}
-	report_add(r, (struct line){.what = "private memory with one guest", .unit = "KiB", .target = TARGET_ONE_KIB,
-				    .ours = summary_of(alone, ROUNDS)});
-	report_add(r, (struct line){.what = "private memory of each further guest, up to " MANY_TEXT, .unit = "KiB",
-				    .target = TARGET_FURTHER_KIB, .ours = summary_of(further, ROUNDS)});
-	report_add(r, (struct line){.what = "kernel memory of each of " MANY_TEXT " guests", .unit = "KiB",
-				    .ours = summary_of(kernel, ROUNDS)});
+	report_add(r, (struct line){
+		.what = "private memory with one guest", .unit = "KiB",
+		.target = TARGET_ONE_KIB, .ours = summary_of(alone, ROUNDS)});
+	report_add(r, (struct line){
+		.what = "private memory of each further guest, up to " MANY_TEXT, .unit = "KiB",
+		.target = TARGET_FURTHER_KIB, .ours = summary_of(further, ROUNDS)});
+	report_add(r, (struct line){
+		.what = "kernel memory of each of " MANY_TEXT " guests", .unit = "KiB",
+		.ours = summary_of(kernel, ROUNDS)});
 }

@@ -26,7 +26,8 @@ static bool judged(const struct line *l)
 
 static bool kept(const struct line *l)
 {
-	return !judged(l) || (l->target_is == TARGET_OF_RATIO ? l->ratio : l->ours.median) <= l->target;
+	return !judged(l) ||
+	       (l->target_is == TARGET_OF_RATIO ? l->ratio : l->ours.median) <= l->target;
 }
 
 static double ratio_of_medians(const struct line *l)
@@ -72,7 +73,8 @@ static const char *spread(char *cell, const struct summary *s)
 		return "";
 	if (s->n == 1)
 		return number(cell, s->median);
-	snprintf(cell, CELL, "%.9s (%.9s–%.9s)", number(median, s->median), number(min, s->min), number(max, s->max));
+	snprintf(cell, CELL, "%.9s (%.9s–%.9s)", number(median, s->median), number(min, s->min),
+		 number(max, s->max));
 	return cell;
 }
 
@@ -90,7 +92,8 @@ static const char *target(char *cell, const struct line *l)
 
 	if (!l->target)
 		return "";
-	snprintf(cell, 2 * CELL, "≤ %s%s%s", number(v, l->target), l->target_is == TARGET_OF_RATIO ? " ×" : "",
+	snprintf(cell, 2 * CELL, "≤ %s%s%s", number(v, l->target),
+		 l->target_is == TARGET_OF_RATIO ? " ×" : "",
 		 !judged(l) ? " (not here)" : kept(l) ? "" : " **missed**");
 	return cell;
 }
@@ -99,8 +102,9 @@ static void print_line(const struct line *l)
 {
 	char ours[CELL], floor[CELL], neighbours[CELL], medians[CELL], limit[2 * CELL];
 
-	printf("| %s, %s | %s | %s | %s | %s | %s |\n", l->what, l->unit, spread(ours, &l->ours), spread(floor, &l->floor),
-	       ratio(neighbours, l->ratio), ratio(medians, ratio_of_medians(l)), target(limit, l));
+	printf("| %s, %s | %s | %s | %s | %s | %s |\n", l->what, l->unit, spread(ours, &l->ours),
+	       spread(floor, &l->floor), ratio(neighbours, l->ratio),
+	       ratio(medians, ratio_of_medians(l)), target(limit, l));
 }
 
 void report_table(const struct report *r)
@@ -111,9 +115,10 @@ void report_table(const struct report *r)
 
 	uname(&u);
 	cpu_name(cpu, sizeof(cpu));
-	printf("%s, %ld processors, Linux %s, guest paging: %s (%s)\n\n", cpu, sysconf(_SC_NPROCESSORS_ONLN), u.release,
-	       host.name, host.words);
-	printf("| what | Penumbra | floor | ratio | of medians | target |\n|---|---|---|---|---|---|\n");
+	printf("%s, %ld processors, Linux %s, guest paging: %s (%s)\n\n", cpu,
+	       sysconf(_SC_NPROCESSORS_ONLN), u.release, host.name, host.words);
+	puts("| what | Penumbra | floor | ratio | of medians | target |\n"
+	     "|---|---|---|---|---|---|");
 	for (unsigned int i = 0; i < r->count; i++)
 		print_line(&r->lines[i]);
 	putchar('\n');
@@ -123,20 +128,23 @@ static json_t *summary_json(const struct summary *s)
 {
 	if (!s->n)
 		return json_null();
-	return json_pack("{s:I, s:f, s:f, s:f}", "n", (json_int_t)s->n, "median", s->median, "min", s->min, "max", s->max);
+	return json_pack("{s:I, s:f, s:f, s:f}", "n", (json_int_t)s->n, "median", s->median, "min",
+			 s->min, "max", s->max);
 }
 
 static json_t *line_json(const struct line *l)
 {
-	json_t *j = json_pack("{s:s, s:s, s:o, s:o, s:b}", "what", l->what, "unit", l->unit, "penumbra",
-			      summary_json(&l->ours), "floor", summary_json(&l->floor), "kept", kept(l));
+	json_t *j = json_pack("{s:s, s:s, s:o, s:o, s:b}", "what", l->what, "unit", l->unit,
+			      "penumbra", summary_json(&l->ours), "floor", summary_json(&l->floor),
+			      "kept", kept(l));
 
 	if (l->ratio) {
 		json_object_set_new(j, "ratio", json_real(l->ratio));
 		json_object_set_new(j, "ratio_of_medians", json_real(ratio_of_medians(l)));
 	}
 	if (judged(l))
-		json_object_set_new(j, l->target_is == TARGET_OF_RATIO ? "target_ratio" : "target", json_real(l->target));
+		json_object_set_new(j, l->target_is == TARGET_OF_RATIO ? "target_ratio" : "target",
+				    json_real(l->target));
 	return j;
 }
 
@@ -150,8 +158,9 @@ void report_json(const struct report *r)
 	cpu_name(cpu, sizeof(cpu));
 	for (unsigned int i = 0; i < r->count; i++)
 		json_array_append_new(lines, line_json(&r->lines[i]));
-	root = json_pack("{s:s, s:I, s:s, s:s, s:o}", "cpu", cpu, "processors", (json_int_t)sysconf(_SC_NPROCESSORS_ONLN),
-			 "kernel", u.release, "host_mmu", host_mmu_detect("").name, "results", lines);
+	root = json_pack("{s:s, s:I, s:s, s:s, s:o}", "cpu", cpu, "processors",
+			 (json_int_t)sysconf(_SC_NPROCESSORS_ONLN), "kernel", u.release, "host_mmu",
+			 host_mmu_detect("").name, "results", lines);
 	json_dumpf(root, stdout, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
 	putchar('\n');
 	json_decref(root);

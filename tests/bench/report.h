@@ -1,17 +1,17 @@
-/* The result of benchmarks, as a table for people (in Markdown, so that a release note can take it) or as JSON. */
+/* What benchmarks found, as a table for people (Markdown, for release notes) or as JSON. */
 #pragma once
 
 #include <stdbool.h>
 
 #include "tests/bench/summary.h"
 
-/* What a target is for. Times in the lab, an emulation, say nothing about any hardware: there TARGET_TIME is not judged. */
+/* What a target is for. TARGET_TIME is not judged in the lab: times in an emulation say nothing. */
 enum target_is { TARGET_AMOUNT, TARGET_TIME, TARGET_OF_RATIO };
 
 struct line {
 	const char *what, *unit;
 	struct summary ours, floor; /* floor.n == 0: there is nothing to compare with */
-	double ratio;		    /* ours to floor, by neighbours: summary_pairwise_ratio() */
+	double ratio;		    /* ours to floor, by neighbours (series.h) */
 	double target;		    /* at most; 0 = none */
 	enum target_is target_is;
 };

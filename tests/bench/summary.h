@@ -1,4 +1,4 @@
-/* What a series of measurements comes to. The host is shared and noisy, so: medians, and how far the values spread. */
+/* What many measurements on a noisy host come to: their median, and how far they spread. */
 #pragma once
 
 #include <stddef.h>
@@ -10,9 +10,3 @@ struct summary {
 
 /* Sorts values[0, n). */
 struct summary summary_of(double *values, size_t n);
-
-/*
- * The median of a[i] / b[i], where a[i] and b[i] were measured one after the other: load that comes and goes meets both
- * and cancels out, which it does not in a ratio of two medians.
- */
-double summary_pairwise_ratio(const double *a, const double *b, size_t n);

@@ -1,12 +1,15 @@
 /*
- * A clock around KVM_RUN. Linked into a copy of a monitor with --wrap=ioctl, it stores how long the monitor stayed in
- * user space between one return of KVM_RUN and the next call of it, and writes that to the file $BENCH_TIMES at the end.
+ * A clock around KVM_RUN. Linked into a copy of a monitor with --wrap=ioctl, it stores how long the
+ * monitor stayed in user space between one return of KVM_RUN and the next call of it, and writes
+ * that to the file $BENCH_TIMES at the end.
  *
- * Why not getrusage(): kernels that account by ticks (CONFIG_TICK_CPU_ACCOUNTING, usual) charge a whole tick of 1 to 4 ms
- * to whichever side it finds, and a port exit spends a twentieth of its time in user space. Why not a profiler: neither
- * host has a performance counter. What the clock itself costs is measured here and taken off.
+ * Why not getrusage(): kernels that account by ticks (CONFIG_TICK_CPU_ACCOUNTING, usual) charge a
+ * whole tick of 1 to 4 ms to whichever side it finds, and a port exit spends a twentieth of its
+ * time in user space. Why not a profiler: neither host has a performance counter. What the clock
+ * itself costs is measured here and taken off.
  *
- * ioctl() has no argument in which state could travel, so this file keeps its own, against the house rule; one vCPU only.
+ * ioctl() has no argument in which state could travel, so this file keeps its own, unlike
+ * the rest of the project; one vCPU only.
  */
 #include <linux/kvm.h>
 #include <stdarg.h>
