@@ -14,7 +14,7 @@
 #define PAGE_SIZE (1ull << PAGE_SHIFT)
 #define MEM_MAX_REGIONS 2u
 #define MEM_MIN_BYTES (1ull << 20)
-#define MEM_MAX_BYTES (1ull << 40)
+#define MEM_MAX_BYTES (1ull << 39) /* with room above it in the 40 address bits of the CPU model */
 
 struct mem_region {
 	uint64_t gpa, size; /* bytes, page-aligned */

@@ -88,7 +88,7 @@ static int set_mem(struct run_options *o, const char *arg)
 	if (parse_size(arg, &o->mem) < 0)
 		return bad("mem", arg, "give a number and K, M, G or T, such as 64M");
 	if (o->mem < MEM_MIN_BYTES || o->mem > MEM_MAX_BYTES)
-		return bad("mem", arg, "must be between 1M and 1024G");
+		return bad("mem", arg, "must be between 1M and 512G");
 	if (o->mem % PAGE_SIZE)
 		return bad("mem", arg, "must be a multiple of 4K");
 	return 0;

@@ -95,7 +95,7 @@ START_TEST(test_options)
 		{"run --mem=1.5G @hello", 125, "--mem=1.5G", NULL},
 		{"run --mem=1022K @hello", 125, "--mem=1022K", NULL},
 		{"run --mem=1025K @hello", 125, "--mem=1025K", "4K"},
-		{"run --mem=1025G @hello", 125, "--mem=1025G", "1024G"},
+		{"run --mem=513G @hello", 125, "--mem=513G", "512G"},
 		{"run --mem=99999999999999999999G @hello", 125, "--mem=9", NULL},
 		{"run --mem=18014398509481984K @hello", 125, "--mem=1", NULL}, /* 2^64 bytes */
 		{"run --mem=17179869185G @hello", 125, "--mem=1", NULL},       /* 2^64 bytes and 1 GiB */
