@@ -127,7 +127,7 @@ static inline bool oracle_segment_good(const struct oracle *o, uint64_t number)
 		return false;
 	if (s.vaddr + s.memsz > (oracle_wide)1 << 64)
 		return false;
-	if (s.paddr < 0x10000 || end > 1025 * ORACLE_GIB)
+	if (s.paddr < 0x10000 || end > 513 * ORACLE_GIB)
 		return false;
 	if (end > 3 * ORACLE_GIB && s.paddr < 4 * ORACLE_GIB)
 		return false;
