@@ -7,6 +7,7 @@
 
 #include <check.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -210,6 +211,53 @@ static inline bool trial_damage(const struct trial *t, struct random *r, unsigne
 	return loaded;
 }
 
+/* Every value of every saved byte: an error, or a device that can be used. For sanitizers to watch. */
+static inline void trial_every_byte(const struct trial *t, struct random *r)
+{
+	struct board *a = t->make(), *b = t->make();
+	struct state s;
+
+	for (unsigned int i = 0; i < 100; i++)
+		t->use(a, random_next(r));
+	state_save_init(&s);
+	board_visit(a, &s);
+	for (size_t at = 0; at < s.size; at++) {
+		uint8_t good = s.bytes[at];
+
+		for (unsigned int value = 0; value < 256; value++) {
+			s.bytes[at] = (uint8_t)value;
+			board_load(b, s.bytes, s.size);
+			for (unsigned int i = 0; i < 12; i++)
+				t->use(b, random_next(r));
+		}
+		s.bytes[at] = good;
+	}
+	state_free(&s);
+	free(a);
+	free(b);
+}
+
+/* A value that a field of the device may never have. */
+struct bad_field {
+	size_t offset; /* in the structure `device` points to */
+	uint8_t size;
+	uint64_t value;
+};
+
+/* Puts it there and saves, which must end the program: the same check that refuses it in saved bytes. */
+static inline void trial_bad_field(struct board *b, void *device, const struct bad_field *bad)
+{
+	struct state s;
+
+	memcpy((uint8_t *)device + bad->offset, &bad->value, bad->size);
+	state_save_init(&s);
+	board_visit(b, &s);
+	state_free(&s);
+}
+
+#define BAD(type, field, bad_value) \
+	{ .offset = offsetof(type, field), .size = sizeof(((type *)0)->field), .value = (uint64_t)(bad_value) }
+
 /* Many of each; some damage must be noticed and some must not, or the trial tries nothing. */
 static inline void trial_run(const struct trial *t, unsigned int rounds, unsigned int steps)
 {
@@ -222,8 +270,17 @@ static inline void trial_run(const struct trial *t, unsigned int rounds, unsigne
 		trial_reset(t, &r, steps);
 	for (unsigned int i = 0; i < rounds; i++)
 		loaded += trial_damage(t, &r, steps);
+	trial_every_byte(t, &r);
 	expect(loaded > 0);
 	expect(loaded < rounds);
+}
+
+/* Whether tests get processes of their own: only then may one be meant to end the program. */
+static inline bool board_forks(void)
+{
+	const char *fork = getenv("CK_FORK");
+
+	return !fork || strcmp(fork, "no");
 }
 
 static inline int board_run_suite(Suite *suite)

@@ -4,6 +4,8 @@
  */
 #include "vmm/pic8259.h"
 
+#include <signal.h>
+
 #include "tests/unit/board.h"
 
 enum { EXPECT_MASK, EXPECT_BASE, EXPECT_CASCADE, EXPECT_MODES };
@@ -554,6 +556,28 @@ START_TEST(copies_and_damage)
 }
 END_TEST
 
+static const struct bad_field bad_fields[] = {
+	BAD(struct pic8259, chip[0].edges, 1),
+	BAD(struct pic8259, chip[1].edges, 0x80),
+	BAD(struct pic8259, chip[0].elcr, 1),
+	BAD(struct pic8259, chip[1].elcr, 0x20),
+	BAD(struct pic8259, chip[1].base, 9),
+	BAD(struct pic8259, chip[0].lowest, 8),
+	BAD(struct pic8259, chip[0].expect, 4),
+	BAD(struct pic8259, chip[1].ready, 1),
+};
+
+START_TEST(bad_fields_are_refused)
+{
+	struct bench b;
+
+	bench_init(&b);
+	if (_i == 7)
+		b.pic.chip[1].expect = PIC_ICW2; /* ready, and in the middle of being set up */
+	trial_bad_field(&b.board, &b.pic, &bad_fields[_i]);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("pic8259");
@@ -568,6 +592,8 @@ int main(void)
 	tcase_add_test(tcase, special_fully_nested_slaves);
 	tcase_add_test(tcase, reset_keeps_the_lines);
 	tcase_add_test(tcase, copies_and_damage);
+	if (board_forks())
+		tcase_add_loop_test_raise_signal(tcase, bad_fields_are_refused, SIGABRT, 0, 8);
 	suite_add_tcase(suite, tcase);
 	return board_run_suite(suite);
 }

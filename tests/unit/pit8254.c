@@ -3,6 +3,8 @@
  */
 #include "vmm/pit8254.h"
 
+#include <signal.h>
+
 #include "tests/unit/board.h"
 
 #define SPEAKER 0x61
@@ -519,6 +521,37 @@ START_TEST(copies_and_damage)
 }
 END_TEST
 
+static const struct bad_field bad_fields[] = {
+	BAD(struct pit8254, channel[0].at, UINT64_MAX / 2),
+	BAD(struct pit8254, channel[1].count, 0x10001),
+	BAD(struct pit8254, channel[0].control, 0x70),
+	BAD(struct pit8254, channel[0].control, 0),
+	BAD(struct pit8254, channel[2].load, 1),
+	BAD(struct pit8254, channel[2].running, 1),
+	BAD(struct pit8254, control61, 0x10),
+	BAD(struct pit8254, channel[0].gate, 0),
+	BAD(struct pit8254, channel[1].gate, 0),
+	BAD(struct pit8254, channel[2].gate, 1),
+	BAD(struct pit8254, channel[0].count, 0), /* in mode 2 */
+	BAD(struct pit8254, channel[0].count, 3), /* in mode 3 */
+};
+
+START_TEST(bad_fields_are_refused)
+{
+	struct bench b;
+
+	bench_init(&b);
+	if (_i >= 10) {
+		command(&b, _i == 10 ? 0x34 : 0x36);
+		count(&b, 0, 100);
+		count(&b, 0, 0);
+		board_set_time(&b.board, CLOCK_NS_PER_S);
+		board_inb(&b.board, SPEAKER);
+	}
+	trial_bad_field(&b.board, &b.pit, &bad_fields[_i]);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("pit8254");
@@ -531,6 +564,8 @@ int main(void)
 	tcase_add_test(tcase, one_shots_arm_the_timer_once);
 	tcase_add_test(tcase, reset_is_power_on);
 	tcase_add_test(tcase, copies_and_damage);
+	if (board_forks())
+		tcase_add_loop_test_raise_signal(tcase, bad_fields_are_refused, SIGABRT, 0, 12);
 	suite_add_tcase(suite, tcase);
 	return board_run_suite(suite);
 }

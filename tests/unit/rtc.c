@@ -4,6 +4,7 @@
  */
 #include "vmm/rtc.h"
 
+#include <signal.h>
 #include <time.h>
 
 #include "tests/unit/board.h"
@@ -469,6 +470,26 @@ START_TEST(copies_and_damage)
 }
 END_TEST
 
+static const struct bad_field bad_fields[] = {
+	BAD(struct rtc, index, 128),
+	BAD(struct rtc, phase, CLOCK_NS_PER_S),
+	BAD(struct rtc, second, UINT64_MAX / CLOCK_NS_PER_S),
+	BAD(struct rtc, cycle, UINT64_MAX / 4),
+	BAD(struct rtc, cmos[10], 0x80),
+	BAD(struct rtc, cmos[12], 0x80),
+	BAD(struct rtc, cmos[12], 1),
+	BAD(struct rtc, cmos[13], 0),
+};
+
+START_TEST(bad_fields_are_refused)
+{
+	struct bench b;
+
+	bench_init(&b, SECOND);
+	trial_bad_field(&b.board, &b.rtc, &bad_fields[_i]);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("rtc");
@@ -486,6 +507,8 @@ int main(void)
 	tcase_add_test(tcase, cmos_keeps_bytes);
 	tcase_add_test(tcase, reset_is_power_on);
 	tcase_add_test(tcase, copies_and_damage);
+	if (board_forks())
+		tcase_add_loop_test_raise_signal(tcase, bad_fields_are_refused, SIGABRT, 0, 8);
 	suite_add_tcase(suite, tcase);
 	return board_run_suite(suite);
 }

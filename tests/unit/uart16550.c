@@ -4,6 +4,8 @@
  */
 #include "vmm/uart16550.h"
 
+#include <signal.h>
+
 #include "tests/unit/board.h"
 
 #define BASE 0x3f8
@@ -328,6 +330,25 @@ START_TEST(copies_and_damage)
 }
 END_TEST
 
+static const struct bad_field bad_fields[] = {
+	BAD(struct uart16550, first, 16),
+	BAD(struct uart16550, count, 2),
+	BAD(struct uart16550, ier, 0x10),
+	BAD(struct uart16550, mcr, 0x20),
+	BAD(struct uart16550, modem_delta, 0x10),
+	BAD(struct uart16550, trigger, 2),
+	BAD(struct uart16550, trigger, 0),
+};
+
+START_TEST(bad_fields_are_refused)
+{
+	struct bench b;
+
+	bench_init(&b);
+	trial_bad_field(&b.board, &b.uart, &bad_fields[_i]);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("uart16550");
@@ -340,6 +361,8 @@ int main(void)
 	tcase_add_test(tcase, each_transmission_is_an_edge);
 	tcase_add_test(tcase, room_grows_as_the_guest_reads);
 	tcase_add_test(tcase, copies_and_damage);
+	if (board_forks())
+		tcase_add_loop_test_raise_signal(tcase, bad_fields_are_refused, SIGABRT, 0, 7);
 	suite_add_tcase(suite, tcase);
 	return board_run_suite(suite);
 }
