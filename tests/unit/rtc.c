@@ -53,12 +53,7 @@ static void wait(struct bench *b, uint64_t ns)
 /* How a byte of the time looks in a format. */
 static uint8_t shown(int n, int format)
 {
-	char text[8];
-
-	if (format & BINARY)
-		return (uint8_t)n;
-	snprintf(text, sizeof(text), "%d", n % 100);
-	return (uint8_t)strtoul(text, NULL, 16);
+	return (uint8_t)(format & BINARY ? n : n / 10 % 10 * 16 + n % 10);
 }
 
 static uint8_t shown_hour(int hour, int format)
