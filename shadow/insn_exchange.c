@@ -46,7 +46,7 @@ enum insn_result insn_exchange_add(const struct execution *x)
 	return execution_done(x, rflags);
 }
 
-/* The destination is written either way: with what it held if it is not equal to the accumulator. */
+/* Memory is written either way: with what it held if it is not equal to the accumulator. */
 enum insn_result insn_compare_exchange(const struct execution *x)
 {
 	struct operand to, from, accumulator;
@@ -63,7 +63,8 @@ enum insn_result insn_compare_exchange(const struct execution *x)
 	if (r != INSN_DONE)
 		return r;
 	alu_cmp(expected, a, to.size, &rflags);
-	r = operand_store(x, &to, rflags & RFLAGS_ZF ? b : a);
+	if (to.memory || (rflags & RFLAGS_ZF))
+		r = operand_store(x, &to, rflags & RFLAGS_ZF ? b : a);
 	if (r != INSN_DONE)
 		return r;
 	if (!(rflags & RFLAGS_ZF))

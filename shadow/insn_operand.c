@@ -33,7 +33,7 @@ static enum insn_result prepare_memory(const struct execution *x, uint64_t gva, 
 	o->memory = true;
 	if (x->form->aligned && gva % o->size)
 		return execution_trap(x, trap_gp(0));
-	if (alignment_checked(x) && o->size <= 8 && gva % o->size)
+	if (alignment_checked(x) && gva % o->size)
 		return execution_trap(x, (struct trap){.vector = TRAP_AC, .has_error = true});
 	if (gmem_resolve(x->g, gva, o->size, access, &o->range, &fault) < 0)
 		return execution_trap(x, trap_of_fault(&fault));
