@@ -47,15 +47,23 @@ struct tables_edit {
 
 #define TABLES_MAX_EDITS 512
 
+/*
+ * Smallest pool: with it, any one instruction gets through after a recycling. A root, and three tables each for two pages
+ * of code, source, destination and stack, and as much again to spare.
+ */
+#define TABLES_MIN_PAGES 50u
+#define TABLES_MAX_PAGES (1u << 22)
+
 struct tables_stats {
 	uint64_t fills;		 /* sptes made present by a fault */
+	uint64_t prefetched;	 /* neighbours made present along with them */
 	uint64_t gpte_stores;	 /* guest stores to shadowed table pages */
 	uint64_t unshadowed;	 /* guest table pages given up (flooded, odd stores, freed) */
 	uint64_t recycled;	 /* times everything was dropped for lack of room */
 	uint64_t root_hits, root_misses;
 };
 
-/* Memory lent for shadow pages: `pages` pages at host address hva, which the guest CPU sees at gpa. All zero. */
+/* Memory lent for shadow pages: `pages` pages at host address hva, which the guest CPU sees at gpa, above all RAM. All zero. */
 struct tables_pool {
 	uint8_t *hva;
 	uint64_t gpa;
@@ -77,8 +85,10 @@ enum tables_verdict {
 
 /*
  * The guest faulted on gva in `view` with an access of kind `access` (enum mmu_access, MMU_USER from the guest's CPL).
- * Walks, sets A and D as hardware would, and makes the translation present (and, with prefetch, its neighbours whose gptes
- * need no A or D).
+ * Walks; where the access may simply happen, sets A and D as hardware would, and makes the translation present (and, with
+ * prefetch, its neighbours whose gptes need no A or D). Where it is to be emulated, whoever does that sets A and D.
+ * If the room ran out (tables_must_recycle()), TABLES_FILLED says that the guest should try again.
+ * The guest is in 4-level long mode. The 512 GiB of the monitor's slot are not mapped for it, whatever its tables say.
  */
 enum tables_verdict tables_fault(struct tables *t, const struct cpu_state *cs, enum view view, uint64_t gva,
 				 unsigned int access, struct walk *walk);
@@ -99,8 +109,11 @@ bool tables_is_table(const struct tables *t, uint64_t gpa);
 void tables_invlpg(struct tables *t, const struct cpu_state *cs, uint64_t gva);
 void tables_load_cr3(struct tables *t, const struct cpu_state *cs);
 
-/* Edits waiting for the monitor; tables_edits_done() when it has carried them out. */
-const struct tables_edit *tables_edits(const struct tables *t, size_t *count);
+/*
+ * Edits waiting for the monitor. tables_edits_done() when it has carried out those that the last tables_edits() gave (it
+ * checks that); edits that came up since then go on waiting.
+ */
+const struct tables_edit *tables_edits(struct tables *t, size_t *count);
 void tables_edits_done(struct tables *t);
 
 /*

@@ -1,0 +1,176 @@
+#include "shadow/table_fill.h"
+
+#include "shadow/rmap.h"
+#include "shadow/table_entry.h"
+#include "vmm/ensure.h"
+#include "vmm/mem.h"
+
+#define PREFETCH 32u /* entries looked at by a fault: the aligned group around the one that faulted */
+
+static uint64_t gpte_of(const struct tables *t, const struct page_key *k, unsigned int index)
+{
+	uint64_t gpte;
+
+	if (k->role & ROLE_DIRECT)
+		return (k->gfn + index) << 12;
+	if (mem_read(t->mem, (k->gfn << 12) + index * sizeof(gpte), &gpte, sizeof(gpte)) < 0)
+		return 0;
+	return gpte;
+}
+
+static bool is_ram(const struct tables *t, uint64_t gpa)
+{
+	return frame_number(t, gpa >> 12) != UINT64_MAX;
+}
+
+/* All 512 frames are RAM of one region and none is shadowed as a table. */
+static bool may_map_large(const struct tables *t, uint64_t gpa)
+{
+	uint64_t frame = frame_number(t, gpa >> 12);
+
+	return mem_at(t->mem, gpa, LARGE_PAGE, MEM_READ) && !t->tables_in_large[frame / LARGE_FRAMES];
+}
+
+static uint64_t small_spte(const struct tables *t, const struct page_key *k, uint64_t gpte)
+{
+	uint64_t target = gpte_target(1, gpte), rights = spte_rights(k, gpte);
+
+	if (!rights || !is_ram(t, target))
+		return 0;
+	if (shadow_page_is_table(t, target >> 12))
+		rights &= ~PTE_W;
+	return target | rights;
+}
+
+/* A spte to page `child` for a gpte with those rights. */
+static uint64_t page_spte(const struct tables *t, uint32_t child, uint64_t rights)
+{
+	return shadow_page_gpa(t, child) | (rights & ~PTE_D);
+}
+
+uint32_t fill_page(struct tables *t, const struct page_key *k)
+{
+	uint32_t n = shadow_page_find(t, k);
+	bool table = (k->role & ROLE_DIRECT) || shadow_page_is_table(t, k->gfn);
+
+	if (n != NO_PAGE)
+		return n;
+	n = shadow_page_take(t, k);
+	if (n != NO_PAGE && !table)
+		write_protect(t, k->gfn);
+	return t->must_recycle ? NO_PAGE : n;
+}
+
+/*
+ * A fault needs no more than its own entry, but most are followed by others close by. Entries whose A is clear are left:
+ * filling them would hide the guest's access from the guest. So is one that waits for an edit.
+ */
+static void prefetch(struct tables *t, uint32_t page, unsigned int index)
+{
+	const struct page_key *k = &t->page[page].key;
+	unsigned int first = index & ~(PREFETCH - 1);
+
+	for (unsigned int i = first; i < first + PREFETCH; i++) {
+		uint64_t spte;
+
+		if (spte_pending(t, page, i) || (spte_get(t, page, i) & PTE_P))
+			continue;
+		spte = small_spte(t, k, gpte_of(t, k, i));
+		if (!spte)
+			continue;
+		spte_set(t, page, i, spte);
+		t->stats.prefetched++;
+	}
+}
+
+static void fill_small(struct tables *t, uint32_t page, unsigned int index)
+{
+	const struct page_key *k = &t->page[page].key;
+
+	t->stats.fills += !(spte_get(t, page, index) & PTE_P);
+	spte_set(t, page, index, small_spte(t, k, gpte_of(t, k, index)));
+	prefetch(t, page, index);
+}
+
+/* The page below, made and linked if need be. */
+static uint32_t descend(struct tables *t, uint32_t page, unsigned int index, uint64_t gpte)
+{
+	const struct page_key *k = &t->page[page].key;
+	struct page_key below = page_key_child(k, gpte);
+	uint32_t child = fill_page(t, &below);
+
+	if (child == NO_PAGE)
+		return NO_PAGE;
+	spte_set(t, page, index, page_spte(t, child, spte_rights(k, gpte)));
+	return t->must_recycle ? NO_PAGE : child;
+}
+
+static bool fill_large(struct tables *t, uint32_t page, unsigned int index, uint64_t gpte)
+{
+	uint64_t target = gpte_target(2, gpte), old = spte_get(t, page, index);
+
+	if (!may_map_large(t, target) || ((old & PTE_P) && spte_kind(2, old) == SPTE_PAGE))
+		return false;
+	t->stats.fills += !(old & PTE_P);
+	spte_set(t, page, index, target | PTE_PS | spte_rights(&t->page[page].key, gpte));
+	return true;
+}
+
+void fill_path(struct tables *t, uint32_t root, uint64_t gva, const struct walk *w)
+{
+	uint32_t page = root;
+
+	for (int level = WALK_LEVELS; page != NO_PAGE && level > 1; level--) {
+		unsigned int index = table_index(gva, level);
+
+		t->page[page].stores = 0;
+		if (level == 2 && w->level == 2 && fill_large(t, page, index, w->gpte[2]))
+			return;
+		page = descend(t, page, index, w->gpte[level]);
+	}
+	if (page == NO_PAGE)
+		return;
+	t->page[page].stores = 0;
+	fill_small(t, page, table_index(gva, 1));
+}
+
+/* Where a present non-leaf entry leads must be where the gpte leads now; otherwise the next fault finds the way. */
+static uint64_t updated_page_spte(const struct tables *t, const struct page_key *k, uint64_t old, uint64_t gpte)
+{
+	uint64_t rights = spte_rights(k, gpte);
+	struct page_key below = page_key_child(k, gpte);
+
+	if (!rights || shadow_page_find(t, &below) != spte_child(t, old))
+		return 0;
+	return page_spte(t, spte_child(t, old), rights);
+}
+
+static uint64_t updated_large_spte(const struct page_key *k, uint64_t old, uint64_t gpte)
+{
+	uint64_t rights = spte_rights(k, gpte);
+
+	if (!rights || !gpte_is_leaf(2, gpte) || gpte_target(2, gpte) != gpte_target(2, old))
+		return 0;
+	return gpte_target(2, gpte) | PTE_PS | rights;
+}
+
+void fill_update(struct tables *t, uint32_t page, unsigned int index)
+{
+	const struct page_key *k = &t->page[page].key;
+	uint64_t gpte = gpte_of(t, k, index), old = spte_get(t, page, index), spte;
+
+	if (!(old & PTE_P) || (k->level == WALK_LEVELS && index == MONITOR_SLOT))
+		return;
+	switch (spte_kind(k->level, old)) {
+	case SPTE_SMALL:
+		spte = small_spte(t, k, gpte);
+		break;
+	case SPTE_LARGE:
+		spte = updated_large_spte(k, old, gpte);
+		break;
+	default:
+		spte = updated_page_spte(t, k, old, gpte);
+		break;
+	}
+	spte_set(t, page, index, spte);
+}

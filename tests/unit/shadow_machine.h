@@ -1,0 +1,65 @@
+/*
+ * A machine for tests of the shadow tables: guest RAM, a pool of shadow pages, and a naive CPU that walks those as hardware
+ * would, under the most forgetful and the most stubborn of hosts at once: it keeps every translation it ever used until CR3
+ * is loaded, and every present entry it ever read until the monitor's code stores to it, whatever happens from outside.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "shadow/tables.h"
+#include "vmm/cpu_state.h"
+#include "vmm/mem.h"
+
+#define MACHINE_POOL_GPA 0xff00040000ull
+#define MACHINE_MONITOR_PML4E 0xff00000023ull
+#define MACHINE_TLB 64u
+
+struct translation {
+	uint64_t gva_page;
+	uint64_t frame;
+	bool write, exec;
+};
+
+struct machine {
+	struct mem ram;
+	struct tables_pool pool;
+	struct tables *tables;
+	struct cpu_state cs;
+	enum view view;
+
+	uint64_t *host_entry; /* by entry of the pool: what the host noted; 0 = nothing */
+	struct translation tlb[MACHINE_TLB];
+	unsigned int tlb_used;
+	uint64_t root; /* real CR3 */
+
+	uint64_t exits; /* faults and emulated stores */
+	uint64_t edits; /* carried out */
+};
+
+void machine_create(struct machine *m, uint64_t ram, uint32_t pool_pages);
+void machine_destroy(struct machine *m);
+
+/* What the run loop does before it lets the guest run on: recycling, root, edits, CR3. */
+void machine_enter(struct machine *m);
+
+/* The guest was interrupted after `edits` of the waiting edits: they all come again. */
+void machine_enter_and_kick(struct machine *m, size_t edits);
+
+/* One access of the guest by the CPU alone. Returns true and where it led, or false for a page fault. */
+bool machine_touch(struct machine *m, uint64_t gva, unsigned int access, uint64_t *gpa);
+
+enum machine_verdict { MACHINE_DONE, MACHINE_GUEST_FAULT, MACHINE_STORE, MACHINE_DEVICE, MACHINE_STUCK };
+
+/*
+ * One access of the guest, from the first try to whatever ends it. *w is the walk of the last fault, if there was one.
+ * MACHINE_STUCK: no end in `tries` faults.
+ */
+enum machine_verdict machine_access(struct machine *m, uint64_t gva, unsigned int access, unsigned int tries,
+				    uint64_t *gpa, struct walk *w);
+
+/* A guest store to a guest physical address: by the CPU, or emulated and reported where that is a table. */
+void machine_store(struct machine *m, uint64_t gpa, const void *bytes, uint64_t size);
+
+uint64_t *machine_word(struct machine *m, uint64_t gpa);
