@@ -9,6 +9,7 @@
 #include <libgen.h>
 #include <limits.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -87,37 +88,40 @@ static error_t on_key(int key, char *arg, struct argp_state *state)
 }
 
 /* The build directory that holds this program as tests/bench/bench. */
-static const char *own_build(void)
+static const char *own_build(char *path, size_t size)
 {
-	char path[PATH_MAX];
-	ssize_t n = readlink("/proc/self/exe", path, sizeof(path) - 1);
+	ssize_t n = readlink("/proc/self/exe", path, size - 1);
 
 	if (n < 0)
 		err(1, "/proc/self/exe");
 	path[n] = '\0';
-	return strdup(dirname(dirname(dirname(path))));
+	return dirname(dirname(dirname(path)));
 }
 
-static const char *in_build(const char *build, const char *name)
-{
-	char *path;
+static const struct {
+	const char *name;
+	size_t member; /* of struct bench: where its path belongs */
+} parts[] = {
+	{"penumbra", offsetof(struct bench, penumbra)},
+	{"tests/bench/bare", offsetof(struct bench, bare)},
+	{"tests/bench/penumbra-timed", offsetof(struct bench, penumbra_timed)},
+	{"tests/bench/bare-timed", offsetof(struct bench, bare_timed)},
+	{"guest/hello", offsetof(struct bench, hello)},
+	{"guest/ports", offsetof(struct bench, ports)},
+	{"guest/echo", offsetof(struct bench, idle)},
+};
 
-	if (asprintf(&path, "%s/%s", build, name) < 0)
-		errx(1, "out of memory");
-	if (access(path, R_OK))
-		err(1, "%s", path);
-	return path;
-}
+#define PART_COUNT (sizeof(parts) / sizeof(*parts))
 
-static void find_parts(struct bench *b, const char *build)
+static void find_parts(struct bench *b, const char *build, char paths[PART_COUNT][PATH_MAX])
 {
-	b->penumbra = in_build(build, "penumbra");
-	b->bare = in_build(build, "tests/bench/bare");
-	b->penumbra_timed = in_build(build, "tests/bench/penumbra-timed");
-	b->bare_timed = in_build(build, "tests/bench/bare-timed");
-	b->hello = in_build(build, "guest/hello");
-	b->ports = in_build(build, "guest/ports");
-	b->idle = in_build(build, "guest/echo");
+	for (size_t i = 0; i < PART_COUNT; i++) {
+		int n = snprintf(paths[i], PATH_MAX, "%s/%s", build, parts[i].name);
+
+		if (n >= PATH_MAX || access(paths[i], R_OK))
+			err(1, "%s", paths[i]);
+		*(const char **)((char *)b + parts[i].member) = paths[i];
+	}
 }
 
 int main(int argc, char **argv)
@@ -127,11 +131,12 @@ int main(int argc, char **argv)
 		.doc = "Measure launch, port-exit, memory and density, or those that are named.",
 	};
 	struct settings s = {.bench.runs = DEFAULT_RUNS};
+	char own[PATH_MAX], paths[PART_COUNT][PATH_MAX];
 	struct report report = {.count = 0};
 
 	if (argp_parse(&argp, argc, argv, 0, NULL, &s))
 		return 1;
-	find_parts(&s.bench, s.build ? s.build : own_build());
+	find_parts(&s.bench, s.build ? s.build : own_build(own, sizeof(own)), paths);
 	for (size_t i = 0; i < BENCHMARK_COUNT; i++)
 		if (s.chosen[i] || !s.some_chosen)
 			benchmarks[i].run(&s.bench, &report);
