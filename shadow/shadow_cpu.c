@@ -228,7 +228,8 @@ static int find_root(struct shadow_vm *s)
 			if (r < 0)
 				return r;
 			tables_recycle(s->tables);
-			s->reload = true;
+			/* The real CR3 leads to a page that is zero now: not even the way out could run on it. */
+			s->control_stale = true;
 		}
 		root = tables_root(s->tables, &s->cs, shadow_view(s));
 		if (!tables_must_recycle(s->tables))
