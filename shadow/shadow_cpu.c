@@ -230,6 +230,7 @@ static int find_root(struct shadow_vm *s)
 			tables_recycle(s->tables);
 			/* The real CR3 leads to a page that is zero now: not even the way out could run on it. */
 			s->control_stale = true;
+			s->reload = true;
 		}
 		root = tables_root(s->tables, &s->cs, shadow_view(s));
 		if (!tables_must_recycle(s->tables))
