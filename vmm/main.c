@@ -10,6 +10,7 @@
 
 #include "ept/ept.h"
 #include "ept/host_mmu.h"
+#include "shadow/shadow.h"
 #include "vmm/log.h"
 #include "vmm/program.h"
 
@@ -25,7 +26,7 @@ static const struct {
 
 #define COMMAND_COUNT (sizeof(commands) / sizeof(*commands))
 
-static const struct mmu_ops *const mmus[] = {&ept_mmu, NULL};
+static const struct mmu_ops *const mmus[] = {&ept_mmu, &shadow_mmu, NULL};
 
 static void print_help(void)
 {
