@@ -17,6 +17,7 @@
 #define STACK_BYTES (256u << 10)
 #define END_OF_INPUT 0x04 /* ^D */
 #define NS_PER_MS 1000000ull
+#define KICK_AGAIN_MS 100
 
 static uint64_t host_ns(void)
 {
@@ -165,8 +166,20 @@ int fleet_launch(struct fleet *f, struct vm_config config)
 
 void fleet_ask_end(struct fleet *f, enum vm_end_kind kind)
 {
+	f->ending = true;
 	for (unsigned int i = 0; i < f->count; i++)
 		vm_ask_end(&f->members[i].vm, kind);
+}
+
+/*
+ * A kick that comes just before a thread blocks in write(), on output that nobody reads, is lost: nothing but the next
+ * one gets it out of there.
+ */
+static void kick_again(struct fleet *f)
+{
+	for (unsigned int i = 0; i < f->count; i++)
+		if (!atomic_load(&f->members[i].finished))
+			vcpu_kick(&f->members[i].vm.vcpu);
 }
 
 static bool all_finished(const struct fleet *f)
@@ -231,6 +244,8 @@ static int poll_timeout(const struct fleet *f)
 {
 	uint64_t now = host_ns(), ms;
 
+	if (f->ending)
+		return KICK_AGAIN_MS;
 	if (f->deadline_ns == UINT64_MAX)
 		return -1;
 	if (f->deadline_ns <= now)
@@ -265,9 +280,13 @@ static void wait_once(struct fleet *f)
 		[SIGNAL] = {.fd = f->signal_fd, .events = POLLIN},
 		[INPUT] = {.fd = f->input_blocked ? -1 : f->input_fd, .events = POLLIN},
 	};
+	int ready;
 
 	control_poll(&f->control, fds + CONTROL);
-	if (poll(fds, COUNT, poll_timeout(f)) < 0)
+	ready = poll(fds, COUNT, poll_timeout(f));
+	if (f->ending)
+		kick_again(f);
+	if (ready < 0)
 		return;
 	if (fds[WAKE].revents)
 		drain_wake(f);

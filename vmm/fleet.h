@@ -37,6 +37,7 @@ struct fleet {
 	struct control control;
 	uint64_t deadline_ns; /* host time at which guests are killed; UINT64_MAX = never */
 	bool interrupted;
+	bool ending; /* all were asked to end */
 };
 
 /* An empty fleet of at most `max` VMs that reads input_fd (-1: none). Returns 0 or a logged -errno. */
