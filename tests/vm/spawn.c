@@ -179,17 +179,23 @@ struct child child_start(const struct spawn *s)
 	struct ends e = make_ends(s);
 	unsigned int limit_s = s->limit_s ? s->limit_s : SPAWN_LIMIT_S;
 	char *argv[MAX_WORDS + 1];
+	sigset_t all, before;
 	struct child c = {.in = e.test[0], .out = e.test[1], .err = e.test[2],
 			  .deadline_ns = monotonic_ns() + limit_s * 1000000000ull};
 
 	split(s->line, argv);
 	append(&c.said, NULL, 0);
 	append(&c.complained, NULL, 0);
+	/* Until it has become the program, a signal to the child would run a handler of Check's. */
+	sigfillset(&all);
+	sigprocmask(SIG_SETMASK, &all, &before);
 	c.pid = fork();
 	ck_assert_int_ge(c.pid, 0);
 	if (c.pid == 0)
 		become(s, &e, argv);
-	setpgid(c.pid, c.pid); /* whoever comes first: the test may signal the group at once */
+	sigprocmask(SIG_SETMASK, &before, NULL);
+	if (s->in != SPAWN_TTY)
+		setpgid(c.pid, c.pid); /* whoever comes first: the test may signal the group at once */
 	for (int n = 0; n < 3; n++) {
 		if (e.child[n] >= 0)
 			close(e.child[n]);
@@ -294,6 +300,15 @@ void child_linger(struct child *c, unsigned int ms)
 
 	for (uint64_t now = monotonic_ns(); now < end && (c->out >= 0 || c->err >= 0); now = monotonic_ns())
 		pump(c, (int)((end - now) / 1000000) + 1);
+}
+
+bool child_has_ended(const struct child *c)
+{
+	siginfo_t info = {0};
+
+	/* The child stays as it is for child_end(). */
+	ck_assert_int_eq(waitid(P_PID, (id_t)c->pid, &info, WEXITED | WNOHANG | WNOWAIT), 0);
+	return info.si_pid != 0;
 }
 
 struct outcome child_end(struct child *c)

@@ -77,6 +77,8 @@ struct outcome child_end(struct child *c);			   /* closes the input, waits for t
 /* Reads for `ms` without minding what comes; returns early only when the child has ended its output. */
 void child_linger(struct child *c, unsigned int ms);
 
+bool child_has_ended(const struct child *c);
+
 uint64_t monotonic_ns(void);
 
 /* The child's end, as a test wants it. `what` names the case in a failure. */
