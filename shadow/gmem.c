@@ -41,6 +41,16 @@ static int walk(struct gmem *g, uint64_t gva, unsigned int access, struct walk *
 	return -EFAULT;
 }
 
+static bool mark(struct gmem *g, struct walk *w, unsigned int access)
+{
+	bool unchanged;
+
+	g->storing = true;
+	unchanged = walk_mark(g->mem, w, access);
+	g->storing = false;
+	return unchanged;
+}
+
 int gmem_resolve(struct gmem *g, uint64_t gva, uint32_t size, unsigned int access, struct gmem_range *r,
 		 struct gfault *fault)
 {
@@ -55,7 +65,7 @@ int gmem_resolve(struct gmem *g, uint64_t gva, uint32_t size, unsigned int acces
 			return -EFAULT;
 		if (first < size && walk(g, gva + first, access, &w[1], fault) < 0)
 			return -EFAULT;
-	} while (!walk_mark(g->mem, &w[0], access) || !walk_mark(g->mem, &w[1], access));
+	} while (!mark(g, &w[0], access) || !mark(g, &w[1], access));
 	*r = (struct gmem_range){.part = {{w[0].gpa, first}, {w[1].gpa, size - first}}};
 	return 0;
 }
@@ -88,9 +98,14 @@ static int load_part(struct gmem *g, const struct gmem_part *p, uint8_t *to)
 
 static int store_part(struct gmem *g, const struct gmem_part *p, uint8_t *from)
 {
+	int r;
+
 	if (!p->size)
 		return 0;
-	if (mem_write(g->mem, p->gpa, from, p->size) < 0)
+	g->storing = true;
+	r = mem_write(g->mem, p->gpa, from, p->size);
+	g->storing = false;
+	if (r < 0)
 		return device(g, ACCESS_MMIO_WRITE, p, from);
 	if (g->stored)
 		g->stored(g, p->gpa, p->size);

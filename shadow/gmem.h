@@ -27,6 +27,9 @@ struct gmem {
 	 */
 	void (*stored)(struct gmem *g, uint64_t gpa, uint64_t size);
 
+	/* True while RAM's door (mem.h) is told of our own stores and A and D bits: listeners there need not act. */
+	bool storing;
+
 	/* Completes an access of 1..8 bytes to a gpa that is not RAM. Returns false if that ended the VM. */
 	bool (*device)(struct gmem *g, struct access *a);
 };

@@ -30,7 +30,8 @@ static void on_dirtied(struct mem_listener *l, uint64_t gpa, uint64_t size)
 {
 	struct shadow_vm *s = (struct shadow_vm *)((char *)l - offsetof(struct shadow_vm, listener));
 
-	tables_forget(s->tables, gpa, size);
+	if (!s->gmem.storing)
+		tables_forget(s->tables, gpa, size);
 }
 
 static void on_guest_store(struct gmem *g, uint64_t gpa, uint64_t size)
@@ -225,10 +226,9 @@ static int translate(struct vcpu *v, uint64_t gva, unsigned int access, uint64_t
 static int rip(struct vcpu *v, uint64_t *rip)
 {
 	const struct shadow_vm *s = v->vm->mmu_data;
+	bool in_ring3 = v->run->s.regs.sregs.ss.dpl == 3;
 
-	if (s->where == SHADOW_RUNNING)
-		return -ENOENT;
-	*rip = s->cs.rip;
+	*rip = s->where == SHADOW_RUNNING && in_ring3 ? v->run->s.regs.regs.rip : s->cs.rip;
 	return 0;
 }
 
@@ -236,8 +236,7 @@ static void stats(const struct vm *vm, struct mmu_stats *stats)
 {
 	const struct shadow_vm *s = vm->mmu_data;
 
-	*stats = (struct mmu_stats){.hidden_faults = s->counts[SHADOW_HIDDEN_FAULT],
-				    .pte_writes = s->counts[SHADOW_TABLE_STORE]};
+	counters_report(&s->counters, s->tables, stats);
 }
 
 const struct mmu_ops shadow_mmu = {

@@ -85,6 +85,7 @@ int shadow_take_event(struct shadow_vm *s, int *vector, uint32_t *error)
 		take_frame(s, &frame);
 	}
 	s->stepped = s->tf_added && *vector == TRAP_DB;
+	s->counters.count[SHADOW_STEP] += s->stepped;
 	s->tf_added = false;
 	end_interrupt_shadow(s);
 	tables_edits_done(s->tables);
@@ -130,6 +131,7 @@ int shadow_catch_up(struct shadow_vm *s)
 		return 0;
 	if (run->s.regs.sregs.ss.dpl == 3) {
 		take_ring3(s);
+		s->counters.count[SHADOW_KICK]++;
 		return 0;
 	}
 	if (monitor_vector(run->s.regs.regs.rip) >= 0)

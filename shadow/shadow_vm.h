@@ -19,6 +19,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "shadow/counters.h"
 #include "shadow/gmem.h"
 #include "shadow/insn.h"
 #include "shadow/monitor.h"
@@ -31,25 +32,12 @@ struct vm;
 
 enum shadow_where { SHADOW_OUTSIDE, SHADOW_IN_MONITOR, SHADOW_IN_GUEST, SHADOW_RUNNING };
 
-/* Causes that statistics count. */
-enum shadow_count {
-	SHADOW_HIDDEN_FAULT,	/* page faults the guest never sees */
-	SHADOW_TABLE_STORE,	/* guest stores to table pages */
-	SHADOW_DEVICE,		/* accesses to device pages */
-	SHADOW_REFLECTED,	/* exceptions delivered to the guest */
-	SHADOW_SYSTEM_CALL,	/* INT n and SYSCALL */
-	SHADOW_PRIVILEGED,	/* privileged instructions */
-	SHADOW_INTERRUPT,	/* interrupts delivered */
-	SHADOW_COUNTS
-};
-
 struct shadow_vm {
 	struct vm *vm;
 	struct monitor monitor;
 	struct tables *tables;
 	struct gmem gmem;
 	struct mem_listener listener;
-	bool storing; /* a store of gmem's is under way: the listener is not to act on it */
 	struct cpu_state cs;
 	enum shadow_where where;
 	uint64_t root;	    /* what the real CR3 holds */
@@ -60,7 +48,7 @@ struct shadow_vm {
 	bool tf_added;	    /* the guest runs with a TF that is ours */
 	bool stepped;	    /* it stopped by that TF */
 	uint64_t shadow_rip; /* where the interrupt shadow in cs began */
-	uint64_t counts[SHADOW_COUNTS];
+	struct shadow_counters counters;
 };
 
 /* View in which the guest runs now: by its CPL. */

@@ -30,13 +30,13 @@ bool trap_device_access(struct gmem *g, struct access *a)
 {
 	struct shadow_vm *s = shadow_of_gmem(g);
 
-	s->counts[SHADOW_DEVICE]++;
+	s->counters.count[SHADOW_DEVICE]++;
 	return exit_complete_mmio(&s->vm->vcpu, a);
 }
 
 static void reflect(struct shadow_vm *s, const struct trap *trap, enum deliver_source source, uint8_t length)
 {
-	s->counts[source == DELIVER_FAULT ? SHADOW_REFLECTED : SHADOW_SYSTEM_CALL]++;
+	s->counters.count[source == DELIVER_FAULT ? SHADOW_REFLECTED : SHADOW_SYSTEM_CALL]++;
 	if (deliver(&s->gmem, trap, source, length) == DELIVER_SHUTDOWN)
 		vm_kill(s->vm, "triple fault: an exception could not be delivered, nor the double fault that followed");
 }
@@ -45,7 +45,7 @@ void trap_interrupt(struct shadow_vm *s, uint8_t vector)
 {
 	struct trap trap = {.vector = vector};
 
-	s->counts[SHADOW_INTERRUPT]++;
+	s->counters.count[SHADOW_INTERRUPT]++;
 	if (deliver(&s->gmem, &trap, DELIVER_INTERRUPT, 0) == DELIVER_SHUTDOWN)
 		vm_kill(s->vm, "triple fault while an interrupt was delivered");
 }
@@ -67,15 +67,42 @@ void trap_pending(struct shadow_vm *s)
 	}
 }
 
+/* Standard form of the XSAVE area (SDM vol. 1, 13.4): XMM registers in the legacy region, XSTATE_BV in the header. */
+#define XSAVE_XMM 160
+#define XSAVE_BV 512
+#define XSTATE_SSE 2
+
+/* SSE moves need the XMM registers, which are fetched for them alone. */
+static enum insn_result execute_with_xmm(struct shadow_vm *s, const struct insn *in, struct trap *trap)
+{
+	uint8_t *xsave = s->cs.xsave;
+	enum insn_result r;
+
+	if (vcpu_get_parts(&s->vm->vcpu, &s->cs, VCPU_XSAVE) < 0)
+		return INSN_UNKNOWN;
+	r = insn_execute_memory(&s->gmem, in, (uint8_t(*)[16])(xsave + XSAVE_XMM), REP_ITERATIONS, trap);
+	xsave[XSAVE_BV] |= XSTATE_SSE;
+	if (r == INSN_DONE && vcpu_set_parts(&s->vm->vcpu, &s->cs, VCPU_XSAVE) < 0)
+		vm_fail(s->vm, "XMM registers of the guest");
+	return r;
+}
+
+static enum insn_result execute_memory(struct shadow_vm *s, struct trap *trap)
+{
+	struct insn in;
+	enum insn_result r = insn_fetch(&s->gmem, &in, trap);
+
+	if (r == INSN_DONE)
+		r = insn_execute_memory(&s->gmem, &in, NULL, REP_ITERATIONS, trap);
+	return r == INSN_UNKNOWN ? execute_with_xmm(s, &in, trap) : r;
+}
+
 /* Instructions with a memory operand on a table page or a device. */
 static void emulate_memory(struct shadow_vm *s)
 {
-	struct insn in;
 	struct trap trap;
-	enum insn_result r = insn_fetch(&s->gmem, &in, &trap);
+	enum insn_result r = execute_memory(s, &trap);
 
-	if (r == INSN_DONE)
-		r = insn_execute_memory(&s->gmem, &in, NULL, REP_ITERATIONS, &trap);
 	if (r == INSN_TRAP)
 		reflect(s, &trap, DELIVER_FAULT, 0);
 	else if (r == INSN_UNKNOWN)
@@ -95,7 +122,7 @@ static void on_syscall(struct shadow_vm *s)
 		reflect(s, &ud, DELIVER_FAULT, 0);
 		return;
 	}
-	s->counts[SHADOW_SYSTEM_CALL]++;
+	s->counters.count[SHADOW_SYSTEM_CALL]++;
 	cs->gpr[CPU_RCX] = cs->rip;
 	cs->gpr[CPU_R11] = cs->rflags & ~RFLAGS_RF;
 	cs->rip = cs->msr[CPU_MSR_LSTAR];
@@ -131,18 +158,21 @@ static void on_page_fault(struct shadow_vm *s, uint64_t gva, uint32_t error)
 	}
 	switch (tables_fault(s->tables, &s->cs, shadow_view(s), gva, access_of_error(s, error), &walk)) {
 	case TABLES_FILLED:
-		s->counts[SHADOW_HIDDEN_FAULT]++;
+		s->counters.count[SHADOW_HIDDEN_FAULT]++;
 		break;
 	case TABLES_GUEST_FAULT:
 		trap.error = walk.error;
 		reflect(s, &trap, DELIVER_FAULT, 0);
 		break;
 	case TABLES_STORE:
-		s->counts[SHADOW_TABLE_STORE]++;
+		s->counters.count[SHADOW_TABLE_STORE]++;
 		emulate_memory(s);
 		break;
 	case TABLES_DEVICE:
-		emulate_memory(s);
+		if (error & PF_FETCH)
+			vm_kill(s->vm, "executes at gpa 0x%" PRIx64 ", which is not RAM", walk.gpa);
+		else
+			emulate_memory(s);
 		break;
 	}
 }
@@ -236,7 +266,7 @@ static void on_protection(struct shadow_vm *s, const struct trap *fault)
 	if (r == INSN_DONE)
 		r = privileged_execute(&p, &in, &trap);
 	if (r == INSN_DONE) {
-		s->counts[SHADOW_PRIVILEGED]++;
+		counters_privileged(&s->counters, in.info.mnemonic);
 		s->shadow_rip = s->cs.rip;
 		apply_effects(s, &p);
 	} else if (r == INSN_TRAP) {

@@ -22,9 +22,18 @@ enum mmu_verdict {
 /* What a memory access wants; combine. */
 enum mmu_access { MMU_READ = 0, MMU_WRITE = 1, MMU_EXEC = 2, MMU_USER = 4 };
 
+#define MMU_MAX_COUNTERS 40
+
+struct mmu_counter {
+	const char *name;
+	uint64_t value;
+};
+
 struct mmu_stats {
 	uint64_t hidden_faults;
 	uint64_t pte_writes;
+	unsigned int count; /* of what the backend counts beyond, by name */
+	struct mmu_counter counter[MMU_MAX_COUNTERS];
 };
 
 struct mmu_ops {

@@ -28,16 +28,27 @@ static json_t *exits_object(const struct vcpu *v)
 	return exits;
 }
 
+/* What the backend counts beyond what all have, or nothing. */
+static json_t *counters_object(const struct mmu_stats *mmu)
+{
+	json_t *o = mmu->count ? json_object() : NULL;
+
+	for (unsigned int i = 0; i < mmu->count; i++)
+		json_object_set_new(o, mmu->counter[i].name, json_integer((json_int_t)mmu->counter[i].value));
+	return o;
+}
+
 json_t *stats_guest(const struct fleet_member *m)
 {
 	const struct vm *vm = &m->vm;
-	struct mmu_stats mmu;
+	struct mmu_stats mmu = {0};
 
-	vm->mmu->stats(vm, &mmu);
-	return json_pack("{s:i, s:o, s:I, s:o, s:I, s:I, s:I}", "number", (int)vm->number, "ended", end_object(&vm->end),
+	if (vm->attached)
+		vm->mmu->stats(vm, &mmu);
+	return json_pack("{s:i, s:o, s:I, s:o, s:I, s:I, s:o*, s:I}", "number", (int)vm->number, "ended", end_object(&vm->end),
 			 "positions", (json_int_t)vm->vcpu.port.position, "exits", exits_object(&vm->vcpu),
 			 "hidden_faults", (json_int_t)mmu.hidden_faults, "pte_writes", (json_int_t)mmu.pte_writes,
-			 "wall_us", (json_int_t)(fleet_member_ns(m) / 1000));
+			 "shadow", counters_object(&mmu), "wall_us", (json_int_t)(fleet_member_ns(m) / 1000));
 }
 
 static json_t *fleet_object(const struct fleet *f)
