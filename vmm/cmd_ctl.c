@@ -1,13 +1,14 @@
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include <jansson.h>
 
 #include "vmm/command_line.h"
+#include "vmm/control_socket.h"
 #include "vmm/log.h"
 #include "vmm/program.h"
 
@@ -43,67 +44,48 @@ static error_t on_key(int key, char *arg, struct argp_state *state)
 	return 0;
 }
 
-static int connect_to(const char *path)
+static int print_guests(const json_t *guests)
 {
-	struct sockaddr_un address = {.sun_family = AF_UNIX};
-	int fd;
-
-	if (strlen(path) >= sizeof(address.sun_path))
-		return log_errno(ENAMETOOLONG, "%s", path);
-	strcpy(address.sun_path, path);
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (fd < 0)
-		return log_errno(errno, "socket");
-	if (connect(fd, (struct sockaddr *)&address, sizeof(address))) {
-		int r = log_errno(errno, "%s", path);
-
-		close(fd);
-		return r;
+	errno = 0;
+	if (json_dumpf(guests, stdout, JSON_INDENT(2) | JSON_PRESERVE_ORDER) || putchar('\n') == EOF || fflush(stdout)) {
+		log_errno(errno ? errno : EIO, "ctl: standard output");
+		return EXIT_BAD;
 	}
-	return fd;
+	return 0;
 }
 
 /* Prints what came besides "ok". Returns the exit status. */
 static int print_answer(const char *path, const char *text)
 {
-	json_t *answer = json_loads(text, 0, NULL);
+	json_t *answer = json_loads(text, 0, NULL), *guests = json_object_get(answer, "guests");
 	const char *error = json_string_value(json_object_get(answer, "error"));
-	json_t *guests = json_object_get(answer, "guests");
-	int status = json_is_true(json_object_get(answer, "ok")) ? 0 : EXIT_BAD;
+	int status = EXIT_BAD;
 
-	if (!answer)
-		log_print(LOG_ERROR, "%s: the run ended before it answered", path);
-	else if (status)
+	if (!json_is_true(json_object_get(answer, "ok")))
 		log_print(LOG_ERROR, "%s: %s", path, error ? error : "an answer that makes no sense");
-	else if (guests && json_dumpf(guests, stdout, JSON_INDENT(2) | JSON_PRESERVE_ORDER) == 0)
-		putchar('\n');
+	else
+		status = guests ? print_guests(guests) : 0;
 	json_decref(answer);
 	return status;
 }
 
-static int ask(const struct words *w)
+/* The run may end at any moment: then sending fails, or no answer comes. */
+static int ask(const struct words *w, int fd)
 {
-	int fd = connect_to(w->socket), status;
+	FILE *stream = fdopen(fd, "r");
+	int status = EXIT_BAD;
 	char *text = NULL;
 	size_t size = 0;
-	FILE *stream;
 
-	if (fd < 0)
-		return EXIT_BAD;
-	stream = fdopen(fd, "r+");
 	if (!stream) {
 		log_errno(errno, "%s", w->socket);
 		close(fd);
 		return EXIT_BAD;
 	}
-	fprintf(stream, "%s\n", w->request);
-	fflush(stream);
-	if (getline(&text, &size, stream) < 0) {
-		log_print(LOG_ERROR, "%s: the run ended before it answered", w->socket);
-		status = EXIT_BAD;
-	} else {
+	if (send(fd, w->request, w->used, MSG_NOSIGNAL) == (ssize_t)w->used && getline(&text, &size, stream) > 0)
 		status = print_answer(w->socket, text);
-	}
+	else
+		log_print(LOG_ERROR, "%s: the run ended before it answered", w->socket);
 	free(text);
 	fclose(stream);
 	return status;
@@ -113,6 +95,7 @@ int cmd_ctl(const struct program *p, int argc, char **argv)
 {
 	static const struct argp argp = {NULL, on_key, "SOCKET REQUEST…", doc, NULL, NULL, NULL};
 	struct words w = {0};
+	int fd;
 
 	if (command_line_parse(&argp, argc, argv, &w) < 0)
 		return EXIT_BAD;
@@ -120,5 +103,9 @@ int cmd_ctl(const struct program *p, int argc, char **argv)
 		log_print(LOG_ERROR, "ctl: name a socket and a request; try `penumbra ctl --help`");
 		return EXIT_BAD;
 	}
-	return ask(&w);
+	fd = control_socket_connect(w.socket);
+	if (fd < 0)
+		return EXIT_BAD;
+	w.request[w.used++] = '\n'; /* in place of the NUL */
+	return ask(&w, fd);
 }

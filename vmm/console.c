@@ -9,6 +9,9 @@
 #include "vmm/access.h"
 #include "vmm/vm.h"
 
+#define WAIT_MS 100
+#define MAX_GATHERED 16 /* bytes of one byte and a VM's number before it */
+
 static void on_flush_time(void *owner, uint64_t now)
 {
 	console_flush(owner);
@@ -27,55 +30,25 @@ void console_destroy(struct console *c)
 }
 
 /*
- * Waits out a full pipe: the guest waits with us, nothing is dropped, unless somebody asked the VM to end. The timeout
- * covers a request that came just before the poll.
+ * What the reader takes now. The descriptor may be a blocking one that others share, so it is asked first: a pipe that is
+ * writable takes PIPE_BUF bytes without blocking.
  */
-static bool wait_writable(struct console *c)
+static size_t write_some(struct console *c)
 {
 	struct pollfd p = {.fd = c->config.fd, .events = POLLOUT};
+	ssize_t n;
 
-	if (atomic_load(&c->vm->asked_end) != VM_RUNNING)
-		return false;
-	poll(&p, 1, 100);
-	return true;
-}
-
-static void write_all(struct console *c, const uint8_t *bytes, size_t size)
-{
-	while (size) {
-		ssize_t n = write(c->config.fd, bytes, size);
-
-		if (n > 0) {
-			bytes += n;
-			size -= (size_t)n;
-		} else if (n < 0 && (errno == EAGAIN || errno == EINTR)) {
-			if (!wait_writable(c))
-				return;
-		} else {
-			vm_fail(c->vm, "console output: %s", strerror(errno));
-			c->config.fd = -1;
-			return;
-		}
+	if (poll(&p, 1, 0) <= 0)
+		return 0;
+	n = write(c->config.fd, c->buffer, c->used);
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return 0;
+	if (n < 0) {
+		vm_fail(c->vm, "console output: %s", strerror(errno));
+		c->config.fd = -1;
+		return c->used;
 	}
-}
-
-/* Leads every line with the VM's number; what is left of an unfinished line goes on without. */
-static void write_numbered(struct console *c)
-{
-	uint8_t out[2 * CONSOLE_BUFFER];
-	size_t n = 0;
-
-	for (size_t i = 0; i < c->used; i++) {
-		if (!c->line_open)
-			n += (size_t)snprintf((char *)out + n, 12, "%u: ", c->vm->number);
-		out[n++] = c->buffer[i];
-		c->line_open = c->buffer[i] != '\n';
-		if (n > sizeof(out) - 16) {
-			write_all(c, out, n);
-			n = 0;
-		}
-	}
-	write_all(c, out, n);
+	return (size_t)n;
 }
 
 void console_flush(struct console *c)
@@ -83,21 +56,50 @@ void console_flush(struct console *c)
 	if (!c->used)
 		return;
 	clock_timer_set(&c->vm->clock, &c->flush, CLOCK_NEVER);
-	if (c->config.fd >= 0 && c->config.numbered)
-		write_numbered(c);
-	else if (c->config.fd >= 0)
-		write_all(c, c->buffer, c->used);
-	c->used = 0;
+	while (c->used) {
+		size_t n = c->config.fd < 0 ? c->used : write_some(c);
+
+		c->blocked = n == 0;
+		if (c->blocked)
+			return;
+		c->used -= n;
+		memmove(c->buffer, c->buffer + n, c->used);
+	}
+}
+
+void console_wait(struct console *c)
+{
+	struct pollfd p = {.fd = c->config.fd, .events = POLLOUT};
+
+	if (atomic_load(&c->vm->asked_end) != VM_RUNNING) {
+		c->used = 0;
+		c->blocked = false;
+		return;
+	}
+	/* The timeout is for a kick that came just before. */
+	poll(&p, 1, WAIT_MS);
+	console_flush(c);
+}
+
+static void gather(struct console *c, uint8_t byte)
+{
+	if (!c->line_open && c->config.numbered)
+		c->used += (size_t)sprintf((char *)c->buffer + c->used, "%u: ", c->vm->number);
+	c->buffer[c->used++] = byte;
+	c->line_open = byte != '\n';
 }
 
 void console_put(void *arg, uint8_t byte)
 {
 	struct console *c = arg;
 
-	c->buffer[c->used++] = byte;
-	if (byte == '\n' || c->used == CONSOLE_BUFFER)
+	/* One exit brought more than there is room for: nothing is left but to wait in the middle of it. */
+	while (c->used > CONSOLE_BUFFER - MAX_GATHERED)
+		console_wait(c);
+	gather(c, byte);
+	if (byte == '\n' || c->used >= CONSOLE_GATHER)
 		console_flush(c);
-	else if (c->used == 1)
+	else if (c->flush.at == CLOCK_NEVER)
 		clock_timer_set(&c->vm->clock, &c->flush, clock_now(&c->vm->clock) + CONSOLE_FLUSH_NS);
 }
 

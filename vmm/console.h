@@ -1,9 +1,11 @@
 /*
  * The host side of a guest's serial port: where its output goes and where its input comes from.
  *
- * Output is gathered and written at a newline, when the buffer is full, before the guest sleeps or ends, and at the latest
- * after CONSOLE_FLUSH_NS. With several VMs in a process each line is led by the VM's number. Input comes from another
- * thread through a ring and enters the UART on the vCPU's thread, announced at the access seam.
+ * Output is gathered and written at a newline, when much has been gathered, before the guest sleeps or ends, and at the
+ * latest after CONSOLE_FLUSH_NS. With several VMs in a process each line is led by the VM's number. Where a reader is too
+ * slow, what it does not take is kept and the run loop lets the guest stand still: nothing is lost, and the vCPU's thread
+ * still looks at its mailbox. Input comes from another thread through a ring and enters the UART on the vCPU's thread,
+ * announced at the access seam.
  */
 #pragma once
 
@@ -16,7 +18,8 @@
 
 struct vm;
 
-#define CONSOLE_BUFFER 512u
+#define CONSOLE_GATHER 512u  /* bytes after which output is written */
+#define CONSOLE_BUFFER 1024u /* bytes; the rest is for what one exit still brings when nobody reads */
 #define CONSOLE_RING 512u /* a power of two */
 #define CONSOLE_FLUSH_NS 4000000ull
 
@@ -32,7 +35,8 @@ struct console {
 	struct console_config config;
 	struct clock_timer flush;
 	size_t used;
-	bool line_open; /* the last byte written was not a newline */
+	bool blocked;	/* the reader took less than we had */
+	bool line_open; /* the last byte gathered was not a newline */
 	uint8_t buffer[CONSOLE_BUFFER];
 
 	/* Single producer (console_input()), single consumer (console_feed()); indexes run freely. */
@@ -47,8 +51,14 @@ void console_destroy(struct console *c);
 /* The UART sends a byte; arg is the console. */
 void console_put(void *arg, uint8_t byte);
 
-/* Writes out what is gathered. A failing write ends the VM as the host's failure. */
+/* Writes out what is gathered as far as it is taken now, see `blocked`. A failing write ends the VM as the host's failure. */
 void console_flush(struct console *c);
+
+/*
+ * Waits for a slow reader, for a moment at most or until a kick, and goes on writing. If the VM was asked to end, what the
+ * reader has not taken is dropped.
+ */
+void console_wait(struct console *c);
 
 /* Any one thread: takes input for the guest, as much as there is room for; returns how much. The caller kicks. */
 size_t console_input(struct console *c, const uint8_t *bytes, size_t size);

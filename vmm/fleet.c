@@ -122,6 +122,7 @@ static void *run_member(void *arg)
 
 	run_vm(&m->vm);
 	m->end_ns = host_ns();
+	vcpu_close_mailbox(&m->vm.vcpu);
 	atomic_store(&m->finished, true);
 	fleet_wake(m->fleet);
 	return NULL;
@@ -240,18 +241,19 @@ static void read_signal(struct fleet *f)
 	fleet_ask_end(f, VM_STOPPED);
 }
 
-static int poll_timeout(const struct fleet *f)
+/* In ms: `most` (-1: for ever), or less. */
+static int poll_timeout(const struct fleet *f, int most)
 {
-	uint64_t now = host_ns(), ms;
+	uint64_t now = host_ns(), ms, limit = most < 0 ? INT32_MAX : (uint64_t)most;
 
 	if (f->ending)
 		return KICK_AGAIN_MS;
 	if (f->deadline_ns == UINT64_MAX)
-		return -1;
+		return most;
 	if (f->deadline_ns <= now)
 		return 0;
 	ms = (f->deadline_ns - now) / NS_PER_MS + 1;
-	return ms > INT32_MAX ? INT32_MAX : (int)ms;
+	return (int)(ms > limit ? limit : ms);
 }
 
 static void drain_wake(struct fleet *f)
@@ -280,10 +282,10 @@ static void wait_once(struct fleet *f)
 		[SIGNAL] = {.fd = f->signal_fd, .events = POLLIN},
 		[INPUT] = {.fd = f->input_blocked ? -1 : f->input_fd, .events = POLLIN},
 	};
-	int ready;
+	int most, ready;
 
-	control_poll(&f->control, fds + CONTROL);
-	ready = poll(fds, COUNT, poll_timeout(f));
+	most = control_poll(&f->control, fds + CONTROL);
+	ready = poll(fds, COUNT, poll_timeout(f, most));
 	if (f->ending)
 		kick_again(f);
 	if (ready < 0)

@@ -36,7 +36,8 @@ static void halt(struct vm *vm)
 		return;
 	}
 	console_flush(&vm->console);
-	vcpu_sleep(&vm->vcpu);
+	if (!vm->console.blocked)
+		vcpu_sleep(&vm->vcpu);
 }
 
 static void enter(struct vm *vm)
@@ -66,6 +67,8 @@ static void end_if_asked(struct vm *vm)
 static void turn(struct vm *vm)
 {
 	clock_run(&vm->clock);
+	if (vm->console.blocked)
+		return;
 	console_feed(&vm->console);
 	offer_interrupt(vm);
 	if (vm_ended(vm))
@@ -83,13 +86,15 @@ void run_vm(struct vm *vm)
 		vcpu_take_work(&vm->vcpu);
 		end_if_asked(vm);
 		if (vm_ended(vm))
+			console_flush(&vm->console);
+		if (vm->console.blocked)
+			console_wait(&vm->console);
+		else if (vm_ended(vm))
 			break;
-		if (vm->paused)
+		else if (vm->paused)
 			vcpu_wait(&vm->vcpu);
 		else
 			turn(vm);
 	}
-	vcpu_close_mailbox(&vm->vcpu);
 	clock_stop(&vm->clock);
-	console_flush(&vm->console);
 }

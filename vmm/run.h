@@ -5,5 +5,8 @@
 
 struct vm;
 
-/* Starts the VM's clock and runs its vCPU on the calling thread until the VM has ended (vm->end says how). */
+/*
+ * Starts the VM's clock and runs its vCPU on the calling thread until the VM has ended (vm->end says how). The mailbox of
+ * the vCPU stays open: the caller closes it when nothing is left to be done on this thread.
+ */
 void run_vm(struct vm *vm);

@@ -203,7 +203,7 @@ static int set_option(struct parse *p, int key, const char *arg)
 	case KEY_INITRD: return set_file(&o->initrd, "initrd", arg);
 	case KEY_CONSOLE: return set_console(o, arg);
 	case KEY_COUNT: return set_count(o, arg);
-	case KEY_CONTROL: o->control = arg; return 0;
+	case KEY_CONTROL: return set_file(&o->control, "control", arg);
 	case KEY_TIMEOUT: return set_timeout(o, arg);
 	case KEY_STATS: return set_file(&o->stats, "stats", arg);
 	case KEY_HUGE: return set_huge(o, arg);

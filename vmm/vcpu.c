@@ -24,6 +24,8 @@
  */
 #define MIN_RUN_NS 100000u
 
+#define ARMED_UNKNOWN (CLOCK_NEVER - 1)
+
 static int kick_signal(void)
 {
 	return SIGRTMIN;
@@ -199,6 +201,11 @@ static int arm_timer(struct vcpu *v)
 	return 0;
 }
 
+void vcpu_forget_timer(struct vcpu *v)
+{
+	v->armed = ARMED_UNKNOWN;
+}
+
 int vcpu_enter(struct vcpu *v)
 {
 	int r = arm_timer(v);
@@ -208,7 +215,7 @@ int vcpu_enter(struct vcpu *v)
 	r = kvm_run(v->fd);
 	if (r == -EINTR) {
 		v->exits_interrupted++;
-		v->armed = CLOCK_NEVER - 1; /* the timer may have been what expired: arm it anew */
+		vcpu_forget_timer(v); /* it may have been what expired */
 	} else if (r == 0 && v->run->exit_reason < VCPU_EXIT_KINDS) {
 		v->exits[v->run->exit_reason]++;
 	}

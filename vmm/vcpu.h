@@ -40,7 +40,7 @@ struct vcpu {
 	bool has_thread;
 	timer_t timer;
 	bool has_timer;
-	uint64_t armed; /* virtual time the timer is armed for, CLOCK_NEVER = it is not */
+	uint64_t armed; /* virtual time the timer is armed for, CLOCK_NEVER = it is not; see vcpu_forget_timer() */
 
 	_Atomic uint32_t kicked; /* a futex: 1 = look at the mailbox, do not sleep */
 	pthread_mutex_t lock;	 /* of the mailbox */
@@ -64,11 +64,17 @@ bool vcpu_post(struct vcpu *v, struct vcpu_work *w);
 /* Own thread: runs what was posted. */
 void vcpu_take_work(struct vcpu *v);
 
-/* Own thread, at its end: runs what was still posted; from then on vcpu_post() fails. */
+/*
+ * Own thread, as its last act: runs what was still posted; from then on vcpu_post() fails. Who sees it fail sees all that
+ * this thread has done to its VM, too.
+ */
 void vcpu_close_mailbox(struct vcpu *v);
 
 /* Own thread: enters the guest once. Returns as kvm_run(); the exit is counted. */
 int vcpu_enter(struct vcpu *v);
+
+/* Own thread: has the next vcpu_enter() arm the timer anew, because the VM's clock has left the host's. */
+void vcpu_forget_timer(struct vcpu *v);
 
 /* Own thread: sleeps until kicked or until the VM's clock reaches its next timer. */
 void vcpu_sleep(struct vcpu *v);

@@ -72,22 +72,43 @@ void vm_ask_end(struct vm *vm, enum vm_end_kind kind)
 void vm_pause(struct vm *vm, bool pause)
 {
 	vm->paused = pause;
-	if (pause)
-		clock_stop(&vm->clock);
-	else
+	if (!pause) {
 		clock_start(&vm->clock);
+		return;
+	}
+	console_flush(&vm->console); /* what is gathered would wait for a clock that stands still */
+	clock_stop(&vm->clock);
+	/* The host's timer goes on, and what expires during a pause would be missed after it. */
+	vcpu_forget_timer(&vm->vcpu);
 }
 
-static int enter_mmu(struct vm *vm, const struct mmu_ops *mmu, const struct cpu_state *cs)
+static int attach_mmu(struct vm *vm, const struct mmu_ops *mmu)
 {
 	int r = mmu->attach(vm);
 
 	if (r < 0)
 		return r;
 	vm->mmu = mmu;
+	vm->attached = true;
+	return 0;
+}
+
+static void detach_mmu(struct vm *vm)
+{
+	if (vm->attached)
+		vm->mmu->detach(vm);
+	vm->attached = false;
+}
+
+static int enter_mmu(struct vm *vm, const struct mmu_ops *mmu, const struct cpu_state *cs)
+{
+	int r = attach_mmu(vm, mmu);
+
+	if (r < 0)
+		return r;
 	r = mmu->import_state(&vm->vcpu, cs);
 	if (r < 0)
-		mmu->detach(vm);
+		detach_mmu(vm);
 	return r;
 }
 
@@ -101,7 +122,7 @@ int vm_change_mmu(struct vm *vm, const struct mmu_ops *to)
 		r = from->export_state(&vm->vcpu, &cs);
 	if (r < 0 || vm_ended(vm) || from == to)
 		return r;
-	from->detach(vm);
+	detach_mmu(vm);
 	r = enter_mmu(vm, to, &cs);
 	if (r < 0 && enter_mmu(vm, from, &cs) < 0)
 		vm_fail(vm, "neither --mmu=%s nor back to --mmu=%s: %s", to->name, from->name, strerror(-r));
@@ -176,7 +197,7 @@ int vm_create(struct vm *vm, const struct vm_config *config)
 	r = vcpu_create(&vm->vcpu, vm);
 	if (r < 0)
 		goto dirty;
-	r = vm->mmu->attach(vm);
+	r = attach_mmu(vm, config->mmu);
 	if (r < 0)
 		goto vcpu;
 	r = boot(vm, config);
@@ -184,7 +205,7 @@ int vm_create(struct vm *vm, const struct vm_config *config)
 		goto detach;
 	return 0;
 detach:
-	vm->mmu->detach(vm);
+	detach_mmu(vm);
 vcpu:
 	vcpu_destroy(&vm->vcpu);
 dirty:
@@ -203,7 +224,7 @@ console:
 
 void vm_destroy(struct vm *vm)
 {
-	vm->mmu->detach(vm);
+	detach_mmu(vm);
 	vcpu_destroy(&vm->vcpu);
 	dirty_destroy(&vm->dirty);
 	slots_destroy(&vm->slots);

@@ -79,6 +79,7 @@ struct vm {
 	struct vcpu vcpu;
 	const struct mmu_ops *mmu;
 	void *mmu_data; /* the backend's */
+	bool attached;	/* to `mmu`; false only while that is being made, or has failed */
 	struct vm_end end;
 	bool paused; /* the guest and its clock stand still */
 	_Atomic int asked_end; /* enum vm_end_kind that another thread asked for */
