@@ -34,8 +34,10 @@ static int attach(struct vm *vm)
 	return disable_hypercall_patching(vm);
 }
 
+/* The wish for an interrupt window must not outlive the backend that knows what to do with it. */
 static void detach(struct vm *vm)
 {
+	vm->vcpu.run->request_interrupt_window = 0;
 }
 
 static bool interruptible(struct vcpu *v)
