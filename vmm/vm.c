@@ -122,6 +122,7 @@ int vm_change_mmu(struct vm *vm, const struct mmu_ops *to)
 		r = from->export_state(&vm->vcpu, &cs);
 	if (r < 0 || vm_ended(vm) || from == to)
 		return r;
+	from->window(&vm->vcpu, false); /* a wish of the old mode would stop the new one */
 	detach_mmu(vm);
 	r = enter_mmu(vm, to, &cs);
 	if (r < 0 && enter_mmu(vm, from, &cs) < 0)
