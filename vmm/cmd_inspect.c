@@ -101,6 +101,16 @@ static void print_segments(const struct image *im)
 	}
 }
 
+/* The reason without what the line before has said already. */
+static const char *rest_of_reason(const struct findings *r)
+{
+	size_t known = strlen(r->image->what);
+
+	if (!strncmp(r->reason, r->image->what, known) && !strncmp(r->reason + known, ", ", 2))
+		return r->reason + known + 2;
+	return r->reason;
+}
+
 static void print_text(const struct findings *r)
 {
 	const struct image *im = r->image;
@@ -108,7 +118,7 @@ static void print_text(const struct findings *r)
 
 	printf("%s: %s\n", r->path, im->what);
 	if (r->reason) {
-		printf("bootable  no: %s\n", r->reason);
+		printf("bootable  no: %s\n", rest_of_reason(r));
 		return;
 	}
 	mib = image_ram_needed(im) >> MIB_SHIFT;
