@@ -70,7 +70,9 @@ enum insn_result insn_call(const struct execution *x)
 	struct operand to, slot;
 	enum insn_result r;
 
-	if (x->in->info.meta.branch_type != ZYDIS_BRANCH_TYPE_NEAR || slot_size(x) != sizeof(rsp))
+	/* The prefix itself: Zydis takes indirect calls for 64-bit ones even with it, AMD's CPUs do not. */
+	if (x->in->info.meta.branch_type != ZYDIS_BRANCH_TYPE_NEAR ||
+	    (x->in->info.attributes & ZYDIS_ATTRIB_HAS_OPERANDSIZE))
 		return INSN_UNKNOWN;
 	r = operand_prepare(x, &x->in->op[0], 0, &to);
 	if (r == INSN_DONE)

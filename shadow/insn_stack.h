@@ -8,5 +8,5 @@
 enum insn_result insn_push(const struct execution *x);
 enum insn_result insn_pop(const struct execution *x);
 
-/* 64-bit calls only: one that an operand-size prefix cuts to 16 bits is INSN_UNKNOWN, and so is a far one. */
+/* 64-bit calls only: one with an operand-size prefix, which cuts it to 16 bits, is INSN_UNKNOWN, and so is a far one. */
 enum insn_result insn_call(const struct execution *x);

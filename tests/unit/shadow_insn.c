@@ -166,8 +166,11 @@ START_TEST(what_is_no_instruction)
 	static const struct {
 		const char *bytes;
 		size_t size;
-	} bad[] = {{"\x06", 1}, {"\x62\x00\x00\x00\x00\x00", 6}, {"\x9a", 1}, {"\xd6", 1}, {"\x0f\x04", 2}, {"\xf0\x90", 2},
-		   {"\xf0\x8b\x00", 3}, {"\xf0\x01\xc0", 3}, {"\xff\xff", 2}, {"\xc6\x08\x00", 3}, {"\x0f\xc7\x08\xc8", 4}};
+	} bad[] = {
+		{"\x06", 1}, {"\x62\x00\x00\x00\x00\x00", 6}, {"\x9a", 1}, {"\xd6", 1}, {"\x0f\x04", 2},
+		{"\xf0\x90", 2}, {"\xf0\x8b\x00", 3}, {"\xf0\x01\xc0", 3}, {"\xff\xff", 2}, {"\xc6\x08\x00", 3},
+		{"\x0f\xc7\x08\xc8", 4},
+	};
 
 	for (unsigned int i = 0; i < 10; i++) {
 		put(GVA, bad[i].bytes, bad[i].size);
@@ -176,6 +179,16 @@ START_TEST(what_is_no_instruction)
 	/* The last is CMPXCHG8B. */
 	put(GVA, bad[10].bytes, bad[10].size);
 	check_length(GVA, 3);
+}
+END_TEST
+
+/* On AMD's CPUs an operand-size prefix makes near branches 16-bit ones, on Intel's it does nothing. */
+START_TEST(branches_are_amds)
+{
+	put(GVA, "\x66\xe8\x01\x02\x03\x04", 6);
+	check_length(GVA, 4);
+	put(GVA, "\xe8\x01\x02\x03\x04", 5);
+	check_length(GVA, 5);
 }
 END_TEST
 
@@ -300,6 +313,7 @@ int main(void)
 	tcase_add_test(tc, rip_has_to_be_canonical);
 	tcase_add_test(tc, at_most_fifteen_bytes);
 	tcase_add_test(tc, what_is_no_instruction);
+	tcase_add_test(tc, branches_are_amds);
 	tcase_add_test(tc, only_64_bit_code_in_ram);
 	tcase_add_test(tc, a_fetch_marks_what_it_reads);
 	tcase_add_test(tc, every_register_by_its_name);

@@ -14,7 +14,7 @@
 #include "tests/unit/shadow_sample.h"
 #include "vmm/walk.h"
 
-#define SAMPLES 300u /* of each form */
+#define SAMPLES 150u /* of each form */
 #define WINDOW_BYTES (SAMPLE_WINDOW_PAGES * PAGE_SIZE)
 #define OPEN (PTE_P | PTE_W | PTE_U)
 #define RAM_GPA 0x200000ull
@@ -285,7 +285,7 @@ START_TEST(ends_when_the_vm_does)
 	struct random r = random_start("ends_when_the_vm_does");
 	struct sample s = {.fs_base = 0x1f00000ull};
 
-	for (unsigned int n = 0; n < 20000; n++) {
+	for (unsigned int n = 0; n < 8000; n++) {
 		unsigned int all, end;
 
 		sample_make(&s, &sample_forms[random_below(&r, sample_form_count)], RANGE_WINDOW, &r);

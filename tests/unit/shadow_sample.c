@@ -392,7 +392,9 @@ static uint64_t random_target(struct making *m, unsigned int size)
 {
 	uint64_t at = m->range == RANGE_WILD ? wild_target(m, size) : near_target(m, size);
 
-	return needs_alignment(m, size) ? at & ~15ull : at;
+	if (needs_alignment(m, size) && (m->range != RANGE_AROUND || chance(m->r, 80)))
+		at &= ~15ull;
+	return at;
 }
 
 static void choose_segment(struct making *m)
@@ -474,9 +476,11 @@ static void memory_operand(struct making *m, unsigned int reg)
 	put_memory(m, reg, effective);
 }
 
-/* A place in the code pages that holds INT3. */
+/* A place in the code pages that holds INT3; or one where no code can be. */
 static uint64_t landing(struct making *m)
 {
+	if (m->range == RANGE_AROUND && m->f->kind == KIND_CALL && chance(m->r, 30))
+		return CANONICAL_END + random_below(m->r, -2 * CANONICAL_END);
 	for (;;) {
 		uint64_t at = SAMPLE_CODE + random_below(m->r, CODE_END - SAMPLE_CODE);
 

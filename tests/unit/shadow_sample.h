@@ -56,7 +56,10 @@ struct sample {
 	uint32_t undefined;	  /* flags, with this shift count */
 };
 
-/* Where memory operands go: into the window, up to a page beyond, or across and beyond the border of canonical addresses. */
+/*
+ * Where memory operands go: into the window; up to a page beyond, and then some are misaligned that must not be, and some
+ * calls lead to no canonical address; or across and beyond the border of canonical addresses.
+ */
 enum sample_range { RANGE_WINDOW, RANGE_AROUND, RANGE_WILD };
 
 /* Makes a random sample of a form. s->fs_base is to be set. */
