@@ -28,7 +28,7 @@ static struct {
 	size_t length;
 } run;
 
-/* The result as a digit string, collected into lines that begin with '='. */
+/* The result as a digit string, collected into lines that begin with '|'. */
 static void put_code(uint32_t result, bool last)
 {
 	for (int i = 0; i < PAGING_DIGITS; i++)
@@ -36,7 +36,7 @@ static void put_code(uint32_t result, bool last)
 	if (!last && run.length + PAGING_DIGITS < sizeof(run.line))
 		return;
 	run.line[run.length] = '\0';
-	kprintf("=%s\n", run.line);
+	kprintf("|%s\n", run.line);
 	run.length = 0;
 }
 
@@ -83,9 +83,10 @@ static void run_group(unsigned int group)
 	for (uint64_t i = 0; i < size; i++) {
 		struct paging_case c = paging_case(&run.plan, group, i);
 		uint32_t result = paging_try(&c);
+		uint32_t common = paging_result_common(&c, result);
 
-		verdicts[result & RESULT_FAULT ? 1 + (result & RESULT_ERROR) : 0]++;
-		sum = paging_sum(sum, paging_result_common(&c, result));
+		verdicts[common & RESULT_FAULT ? 1 + (common & RESULT_ERROR) : 0]++;
+		sum = paging_sum(sum, common);
 		if (run.codes)
 			put_code(result, i + 1 == size);
 		else if (run.show)

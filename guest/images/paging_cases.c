@@ -10,6 +10,9 @@
 #define MARKS 256u /* A and D of four levels */
 #define ORDER_MODES 2u
 
+#define ERROR_PRESENT 0x1u
+#define ERROR_RESERVED 0x8u
+
 #define SAYS_OPEN (SAYS_P | SAYS_W | SAYS_U)
 
 /* The kinds of reserved bits; SAYS_LOW is one in a large page only. */
@@ -196,6 +199,8 @@ uint32_t paging_result_common(const struct paging_case *c, uint32_t result)
 {
 	if (!(result & RESULT_FAULT))
 		return result;
+	if (result & ERROR_RESERVED)
+		result |= ERROR_PRESENT;
 	for (int level = 1; level <= PAGING_LEVELS; level++) {
 		if (!(c->says[level] & SAYS_A))
 			result &= ~(1u << (RESULT_A_SHIFT + level - 1));

@@ -75,8 +75,10 @@ enum paging_place { PLACE_NONE, PLACE_SMALL, PLACE_LARGE, PLACE_WRONG };
 #define PAGING_DIGIT '0'
 
 /*
- * What every processor must agree on: a walk that ends in a fault may leave A in entries it passed, or not (Intel SDM
- * volume 3, 4.8, and AMD APM volume 2, 5.4.2, promise A only for translations that are used), but never takes it away.
+ * What every host agrees on, to be compared and summed up. A walk that ends in a fault may leave A in entries it passed,
+ * or not, but never takes it away: A that was not there is left out. And QEMU's CPU emulation (7.2) leaves P out of the
+ * error code of a reserved bit, where the manuals have it (Intel SDM volume 3, 4.7: RSVD only together with P): P is put
+ * in.
  */
 uint32_t paging_result_common(const struct paging_case *c, uint32_t result);
 

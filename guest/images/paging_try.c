@@ -46,6 +46,7 @@ static struct {
 	uint64_t root;
 	volatile uint64_t *entry[PAGING_LEVELS + 1]; /* under test, by level */
 	uint64_t next[PAGING_LEVELS + 1];   /* gpa each of them leads to */
+	uint64_t value[PAGING_LEVELS + 1];  /* and what it is given */
 	uint64_t large;			    /* gpa of the large page */
 	uint8_t *small_page, *large_page;   /* the 4 KiB under test, as the kernel sees them */
 	uint8_t mode;
@@ -262,6 +263,7 @@ static void set_entries(const struct paging_case *c)
 	for (int level = 1; level <= PAGING_LEVELS; level++) {
 		uint64_t value = entry_of(c, level);
 
+		region.value[level] = value;
 		if (*region.entry[level] != value)
 			*region.entry[level] = value;
 	}
@@ -335,17 +337,19 @@ static uint32_t place_of(uint8_t access)
 }
 
 /* What became of the entries. */
-static uint32_t marks(const struct paging_case *c)
+static uint32_t marks(void)
 {
 	uint32_t result = 0;
 
 	for (int level = 1; level <= PAGING_LEVELS; level++) {
 		uint64_t value = *region.entry[level];
 
-		if ((value ^ entry_of(c, level)) & ~(uint64_t)(PTE_A | PTE_D))
+		if ((value ^ region.value[level]) & ~(uint64_t)(PTE_A | PTE_D))
 			result |= RESULT_FOREIGN;
-		result |= (uint32_t)(value >> 5 & 1) << (RESULT_A_SHIFT + level - 1);
-		result |= (uint32_t)(value >> 6 & 1) << (RESULT_D_SHIFT + level - 1);
+		if (value & PTE_A)
+			result |= 1u << (RESULT_A_SHIFT + level - 1);
+		if (value & PTE_D)
+			result |= 1u << (RESULT_D_SHIFT + level - 1);
 	}
 	return result;
 }
@@ -360,5 +364,5 @@ uint32_t paging_try(const struct paging_case *c)
 	else
 		invlpg(attempt.gva);
 	perform(c->access);
-	return attempt.fault | marks(c) | place_of(c->access) << RESULT_PLACE_SHIFT;
+	return attempt.fault | marks() | place_of(c->access) << RESULT_PLACE_SHIFT;
 }
