@@ -435,6 +435,9 @@ static void choose_width(struct making *m)
 		m->width = 4;
 	if (!strncmp(m->f->name, "movnti", 6) && m->width == 2)
 		m->width = 4;
+	/* Intel's CPUs read 16 bits here, AMD's (our model's) 32. */
+	if (!strncmp(m->f->name, "movsxd", 6) && m->width == 2 && !__builtin_cpu_is("amd"))
+		m->width = 4;
 	if (m->f->kind == KIND_CMPXCHG_PAIR && m->width == 2)
 		m->width = 4;
 	m->rex |= !m->f->fixed && m->width == 8 ? 8 : 0;
