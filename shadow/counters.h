@@ -23,7 +23,7 @@ enum shadow_count {
 	/* Privileged instructions. */
 	SHADOW_CONTROL,	     /* control and debug registers */
 	SHADOW_MSR,
-	SHADOW_FLAGS,	     /* CLI, STI */
+	SHADOW_FLAGS,	     /* CLI, STI, PUSHF, POPF */
 	SHADOW_RETURN,	     /* IRET, SYSRET, far RET */
 	SHADOW_PORT,	     /* IN, OUT, INS, OUTS */
 	SHADOW_SEGMENT,	     /* selectors and descriptor tables */

@@ -91,6 +91,14 @@ enum insn_result insn_fetch(struct gmem *g, struct insn *in, struct trap *trap)
 	return trapped(trap, trap_ud());
 }
 
+bool insn_exchange_last(struct insn *in, uint8_t byte)
+{
+	uint32_t size = in->info.length;
+
+	in->bytes[size - 1] = byte;
+	return ZYAN_SUCCESS(decode(in, size)) && in->info.length == size;
+}
+
 /* Where a general register's bits lie in gpr[]. */
 struct place {
 	unsigned int gpr, shift, size;

@@ -57,6 +57,9 @@ struct trap trap_ud(void);
  */
 enum insn_result insn_fetch(struct gmem *g, struct insn *in, struct trap *trap);
 
+/* Decodes anew, with `byte` as the last one of the instruction. Returns false, with *in of no use, if that makes none. */
+bool insn_exchange_last(struct insn *in, uint8_t byte);
+
 /* General register by Zydis's name, of its width; 8-bit high registers too. */
 uint64_t insn_read_reg(const struct cpu_state *cs, ZydisRegister reg);
 

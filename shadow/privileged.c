@@ -4,6 +4,7 @@
 #include <stddef.h>
 
 #include "shadow/control.h"
+#include "shadow/flags.h"
 #include "shadow/port.h"
 #include "shadow/segment.h"
 #include "shadow/transfer.h"
@@ -119,6 +120,10 @@ static const struct {
 	{ZYDIS_MNEMONIC_CLI, false, control_cli},
 	{ZYDIS_MNEMONIC_STI, false, control_sti},
 	{ZYDIS_MNEMONIC_IRETQ, false, transfer_iret},
+	{ZYDIS_MNEMONIC_PUSHF, false, flags_push},
+	{ZYDIS_MNEMONIC_PUSHFQ, false, flags_push},
+	{ZYDIS_MNEMONIC_POPF, false, flags_pop},
+	{ZYDIS_MNEMONIC_POPFQ, false, flags_pop},
 	{ZYDIS_MNEMONIC_IN, false, port_in},
 	{ZYDIS_MNEMONIC_OUT, false, port_out},
 	{ZYDIS_MNEMONIC_INSB, false, port_ins},

@@ -46,7 +46,7 @@ struct privileged_insn {
 
 /*
  * Executes MOV CR/DR, CLTS, LMSW, SMSW, RDMSR, WRMSR, LGDT, LIDT, LLDT, LTR, SGDT, SIDT, SLDT, STR, CLI, STI, HLT, IN, OUT, INS, OUTS,
- * INVLPG, INVD, WBINVD, SWAPGS, IRETQ, SYSRET, far RET, MOV and POP to segment registers, RDPMC, RDTSC, by the rules of the state's
+ * INVLPG, INVD, WBINVD, SWAPGS, IRETQ, SYSRET, far RET, MOV and POP to segment registers, PUSHF, POPF, RDPMC, RDTSC, by the rules of the state's
  * own CPL and mode; what breaks them is INSN_TRAP. Anything else is INSN_UNKNOWN.
  */
 enum insn_result privileged_execute(struct privileged *p, const struct insn *in, struct trap *trap);

@@ -6,9 +6,12 @@
 #include <stdlib.h>
 
 #include "guest/abi.h"
+#include "shadow/scan.h"
+#include "shadow/scan_host.h"
 #include "shadow/shadow_cpu.h"
 #include "shadow/shadow_vm.h"
 #include "shadow/traps.h"
+#include "vmm/image.h"
 #include "vmm/kvm.h"
 #include "vmm/log.h"
 #include "vmm/slots.h"
@@ -47,6 +50,23 @@ static void use_shared_registers(struct vm *vm, bool on)
 	vm->vcpu.run->kvm_dirty_regs = 0;
 }
 
+/* Refuses an image that this host would run wrongly in ring 3. */
+static int create_patches(struct shadow_vm *s, struct vm *vm)
+{
+	struct image_reason why;
+	struct scan_host host;
+	struct scan scan;
+	int r = scan_for_host(&scan, vm->image, vm->kvm, &host, &why);
+
+	if (r < 0 && *why.text)
+		return log_bad(-r, "%s: not with --mmu=shadow on this host: %s", vm->image->path, why.text);
+	if (r < 0)
+		return r;
+	r = patches_create(&s->patches, &scan, &host);
+	scan_free(&scan);
+	return r;
+}
+
 static int create_tables(struct shadow_vm *s, struct vm *vm)
 {
 	struct tables_pool pool;
@@ -74,11 +94,12 @@ static int attach(struct vm *vm)
 	if (!s)
 		return log_errno(ENOMEM, "shadow");
 	s->vm = vm;
+	r = create_patches(s, vm);
+	if (r < 0)
+		goto free;
 	r = create_tables(s, vm);
-	if (r < 0) {
-		free(s);
-		return r;
-	}
+	if (r < 0)
+		goto patches;
 	s->gmem = (struct gmem){.mem = &vm->mem, .cs = &s->cs, .stored = on_guest_store, .device = trap_device_access};
 	s->listener.dirtied = on_dirtied;
 	mem_listen(&vm->mem, &s->listener);
@@ -86,6 +107,11 @@ static int attach(struct vm *vm)
 	vm->abi_cpu |= ABI_CPU_SYSCALL;
 	vm->mmu_data = s;
 	return 0;
+patches:
+	patches_destroy(&s->patches);
+free:
+	free(s);
+	return r;
 }
 
 static void detach(struct vm *vm)
@@ -98,6 +124,8 @@ static void detach(struct vm *vm)
 	mem_unlisten(&vm->mem, &s->listener);
 	tables_destroy(s->tables);
 	monitor_destroy(&s->monitor);
+	patches_take_out(&s->patches, &vm->mem);
+	patches_destroy(&s->patches);
 	free(s);
 	vm->mmu_data = NULL;
 }
@@ -144,6 +172,7 @@ static int export_state(struct vcpu *v, struct cpu_state *cs)
 	if (r < 0)
 		return r;
 	s->cs.halted = v->halted;
+	patches_take_out(&s->patches, &v->vm->mem);
 	if (s->where != SHADOW_OUTSIDE)
 		r = shadow_get_rest(s);
 	*cs = s->cs;
@@ -172,6 +201,7 @@ static int prepare(struct vcpu *v)
 	if (r < 0 || vm_ended(v->vm))
 		return r;
 	trap_pending(s);
+	patches_put_in(&s->patches, &v->vm->mem);
 	return shadow_prepare(s);
 }
 
@@ -241,6 +271,7 @@ static void stats(const struct vm *vm, struct mmu_stats *stats)
 
 const struct mmu_ops shadow_mmu = {
 	.name = "shadow",
+	.check_image = scan_check,
 	.attach = attach,
 	.detach = detach,
 	.export_state = export_state,

@@ -23,6 +23,7 @@
 #include "shadow/gmem.h"
 #include "shadow/insn.h"
 #include "shadow/monitor.h"
+#include "shadow/patch.h"
 #include "shadow/tables.h"
 #include "vmm/cpu_state.h"
 #include "vmm/mem.h"
@@ -38,6 +39,7 @@ struct shadow_vm {
 	struct tables *tables;
 	struct gmem gmem;
 	struct mem_listener listener;
+	struct patches patches;
 	struct cpu_state cs;
 	enum shadow_where where;
 	uint64_t root;	    /* what the real CR3 holds */

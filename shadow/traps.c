@@ -12,6 +12,7 @@
 #include "shadow/rflags.h"
 #include "shadow/shadow_cpu.h"
 #include "shadow/shadow_vm.h"
+#include "vmm/ensure.h"
 #include "vmm/exit.h"
 #include "vmm/kvm.h"
 #include "vmm/mmu.h"
@@ -247,6 +248,25 @@ static void software_interrupt(struct shadow_vm *s, const struct insn *in)
 	reflect(s, &trap, DELIVER_SOFTWARE, in->info.length);
 }
 
+/* A HLT of ours becomes what it stands for. */
+static enum insn_result see_through_patch(struct shadow_vm *s, struct insn *in)
+{
+	struct gmem_range at;
+	struct gfault fault;
+	uint8_t byte;
+
+	if (gmem_resolve(&s->gmem, s->cs.rip + in->info.length - 1, 1, MMU_EXEC | gmem_user(&s->cs), &at, &fault) < 0)
+		return INSN_DONE;
+	if (patches_find(&s->patches, s->gmem.mem, at.part[0].gpa, &byte))
+		ensure(insn_exchange_last(in, byte));
+	else if (patches_copied(&s->patches, s->gmem.mem, at.part[0].gpa)) {
+		vm_end(s->vm, VM_HOST_LIMIT, 0, "--mmu=shadow: runs a copy, at 0x%" PRIx64
+		       ", of kernel code with PUSHF or POPF in it", s->cs.rip);
+		return INSN_ENDED;
+	}
+	return INSN_DONE;
+}
+
 /*
  * The guest kernel does what only ring 0 may do, and ring 3 faults. `fault` is what the CPU said, and what the guest gets if
  * the instruction is none of those.
@@ -259,6 +279,8 @@ static void on_protection(struct shadow_vm *s, const struct trap *fault)
 	struct insn in;
 	enum insn_result r = insn_fetch(&s->gmem, &in, &trap);
 
+	if (r == INSN_DONE && in.info.mnemonic == ZYDIS_MNEMONIC_HLT && s->patches.count)
+		r = see_through_patch(s, &in);
 	if (r == INSN_DONE && in.info.mnemonic == ZYDIS_MNEMONIC_INT) {
 		software_interrupt(s, &in);
 		return;

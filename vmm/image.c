@@ -146,20 +146,20 @@ uint64_t image_ram_needed(const struct image *im)
 	return (im->top - hole + MIB - 1) / MIB * MIB;
 }
 
-static int load_segment(const struct image *im, const struct image_segment *s, struct mem *m)
+int image_read(const struct image *im, uint64_t offset, void *to, size_t size)
 {
-	void *hva;
-	ssize_t n;
+	ssize_t n = read_at(im->fd, to, size, offset);
 
-	if (!s->file_size)
-		return 0;
-	hva = mem_at(m, s->gpa, s->file_size, MEM_WRITE);
-	n = read_at(im->fd, hva, s->file_size, s->offset);
 	if (n < 0)
 		return log_errno((int)-n, "read %s", im->path);
-	if ((uint64_t)n < s->file_size)
-		return log_bad(ENOEXEC, "%s: the file shrank while it was read", im->path);
-	return 0;
+	return (size_t)n < size ? log_bad(ENOEXEC, "%s: the file shrank while it was read", im->path) : 0;
+}
+
+static int load_segment(const struct image *im, const struct image_segment *s, struct mem *m)
+{
+	if (!s->file_size)
+		return 0;
+	return image_read(im, s->offset, mem_at(m, s->gpa, s->file_size, MEM_WRITE), s->file_size);
 }
 
 int image_load(const struct image *im, struct mem *m)

@@ -64,4 +64,7 @@ uint64_t image_ram_needed(const struct image *im);
  */
 int image_load(const struct image *im, struct mem *m);
 
+/* Reads bytes of the file. Returns 0 or a logged error; a file that shrank meanwhile is -ENOEXEC. */
+int image_read(const struct image *im, uint64_t offset, void *to, size_t size);
+
 void image_close(struct image *im);

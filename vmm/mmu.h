@@ -10,6 +10,8 @@
 
 struct cpu_event;
 struct cpu_state;
+struct image;
+struct image_reason;
 struct vcpu;
 struct vm;
 
@@ -39,11 +41,20 @@ struct mmu_stats {
 struct mmu_ops {
 	const char *name; /* as in --mmu */
 
+	/*
+	 * Can this host run the image in this mode? 0, -ENOTSUP (not logged) with the reason, or another error with the
+	 * reason empty, which was logged. Needs no VM; attach() asks the same of vm->image. NULL: every image can run.
+	 */
+	int (*check_image)(const struct image *im, struct image_reason *why);
+
 	/* Makes the VM's RAM and first vCPU ready for this backend; sets vm->mmu_data. Not yet any state. */
 	int (*attach)(struct vm *vm);
 	void (*detach)(struct vm *vm);
 
-	/* State out of and into a vCPU. The vCPU is at an instruction boundary: callers drain first (vcpu_drain()). */
+	/*
+	 * State out of and into a vCPU. The vCPU is at an instruction boundary: callers drain first (vcpu_drain()). From an
+	 * export to the next prepare(), RAM holds nothing of the backend's.
+	 */
 	int (*export_state)(struct vcpu *v, struct cpu_state *cs);
 	int (*import_state)(struct vcpu *v, const struct cpu_state *cs);
 

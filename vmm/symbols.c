@@ -61,6 +61,13 @@ static bool is_named_place(const struct symbols *s, const GElf_Sym *sym, const E
 	return ((const char *)names->d_buf)[sym->st_name] && segment_of(s->image, sym->st_value);
 }
 
+static enum symbol_kind kind_of(const GElf_Sym *sym)
+{
+	unsigned int type = GELF_ST_TYPE(sym->st_info);
+
+	return type == STT_FUNC ? SYMBOL_FUNCTION : type == STT_OBJECT ? SYMBOL_DATA : SYMBOL_LABEL;
+}
+
 static void collect(struct symbols *s, Elf_Data *table, const Elf_Data *names, int count)
 {
 	for (int i = 0; i < count; i++) {
@@ -70,7 +77,7 @@ static void collect(struct symbols *s, Elf_Data *table, const Elf_Data *names, i
 			continue;
 		s->functions += GELF_ST_TYPE(sym.st_info) == STT_FUNC;
 		s->symbol[s->count++] = (struct symbol){
-			.gva = sym.st_value, .size = sym.st_size,
+			.kind = kind_of(&sym), .gva = sym.st_value, .size = sym.st_size,
 			.name = (const char *)names->d_buf + sym.st_name,
 		};
 	}

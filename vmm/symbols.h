@@ -9,7 +9,10 @@
 
 struct image;
 
+enum symbol_kind { SYMBOL_FUNCTION, SYMBOL_LABEL, SYMBOL_DATA };
+
 struct symbol {
+	enum symbol_kind kind;
 	uint64_t gva, size; /* size 0: not told, reaches to the next symbol */
 	const char *name;   /* the file's bytes: print only by way of symbols_describe() */
 };

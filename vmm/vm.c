@@ -177,7 +177,7 @@ int vm_create(struct vm *vm, const struct vm_config *config)
 {
 	int r;
 
-	*vm = (struct vm){.kvm = config->kvm, .mmu = config->mmu, .number = config->number};
+	*vm = (struct vm){.kvm = config->kvm, .image = config->image, .mmu = config->mmu, .number = config->number};
 	add_devices(vm);
 	r = console_init(&vm->console, vm, &config->console);
 	if (r < 0)

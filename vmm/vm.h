@@ -61,6 +61,7 @@ struct vm_config {
 
 struct vm {
 	const struct kvm *kvm;
+	const struct image *image; /* what it was launched from */
 	struct kvm_cpuid2 *cpuid; /* the CPU model */
 	uint32_t abi_cpu;	  /* ABI_CPU_* facts told to the guest; the backend may add to them */
 	int fd;
@@ -86,8 +87,8 @@ struct vm {
 };
 
 /*
- * Makes a VM ready to run its image. The config and what it points to must outlive the call only, except kvm and mmu.
- * Returns 0 or a logged -errno, with nothing left behind.
+ * Makes a VM ready to run its image. The config and what it points to must outlive the call only, except kvm, mmu and the
+ * image, which stays open. Returns 0 or a logged -errno, with nothing left behind.
  */
 int vm_create(struct vm *vm, const struct vm_config *config);
 void vm_destroy(struct vm *vm);

@@ -1,0 +1,96 @@
+#include "shadow/scan_host.h"
+
+#include <stdint.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "guest/abi.h"
+#include "shadow/scan.h"
+#include "vmm/cpu_model.h"
+#include "vmm/image.h"
+#include "vmm/kvm.h"
+#include "vmm/probe.h"
+#include "vmm/probe_guest.h"
+
+#define CPUID_LEAF_NAME 0x40000000u /* of the hypervisor; probe_cpuid asks for it */
+
+static uint32_t model_name(const struct kvm_cpuid2 *t)
+{
+	for (uint32_t i = 0; i < t->nent; i++)
+		if (t->entries[i].function == CPUID_LEAF_NAME)
+			return t->entries[i].ebx;
+	return 0;
+}
+
+/* Does CPUID in ring 3 show another CPU than the model? Then what else ring 3 can ask is the real CPU's, too. */
+static int find_native(const struct kvm *k, struct kvm_cpuid2 *cpuid, bool *native)
+{
+	struct probe_result result;
+	struct kvm_regs regs;
+	struct probe p;
+	int r = probe_open(&p, k, cpuid);
+
+	if (r < 0)
+		return r;
+	r = probe_start(&p, probe_enter, probe_cpuid, 0);
+	if (r == 0)
+		r = probe_run(&p, &result);
+	if (r == 0)
+		r = kvm_get_regs(p.fd, &regs);
+	if (r == 0)
+		*native = (uint32_t)regs.rbx != model_name(cpuid);
+	probe_close(&p);
+	return r;
+}
+
+int scan_host_find(const struct kvm *k, struct scan_host *host)
+{
+	struct kvm_cpuid2 *cpuid;
+	uint32_t facts;
+	int r = cpu_model_create(CPU_MODEL_BASE, k->supported, &cpuid, &facts);
+
+	if (r < 0)
+		return r;
+	host->umip = facts & ABI_CPU_UMIP;
+	r = find_native(k, cpuid, &host->native);
+	free(cpuid);
+	return r;
+}
+
+int scan_for_host(struct scan *s, const struct image *im, const struct kvm *k, struct scan_host *host,
+		  struct image_reason *why)
+{
+	int r;
+
+	*host = (struct scan_host){0};
+	why->text[0] = '\0';
+	r = scan_image(s, im, why);
+	if (r < 0)
+		return r;
+	if (k && scan_asks_host(s))
+		r = scan_host_find(k, host);
+	if (r == 0)
+		r = scan_verdict(s, k ? host : NULL, why);
+	if (r < 0)
+		scan_free(s);
+	return r;
+}
+
+int scan_check(const struct image *im, struct image_reason *why)
+{
+	struct scan_host host;
+	struct scan s;
+	struct kvm k;
+	int r;
+
+	why->text[0] = '\0';
+	if (access("/dev/kvm", R_OK | W_OK) < 0)
+		r = scan_for_host(&s, im, NULL, &host, why);
+	else if ((r = kvm_open(&k)) == 0)
+		r = scan_for_host(&s, im, &k, &host, why);
+	else
+		return r;
+	if (r == 0)
+		scan_free(&s);
+	return r;
+}
