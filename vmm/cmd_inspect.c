@@ -10,11 +10,13 @@
 #include "vmm/command_line.h"
 #include "vmm/image.h"
 #include "vmm/log.h"
+#include "vmm/mmu.h"
 #include "vmm/printable.h"
 #include "vmm/program.h"
 #include "vmm/symbols.h"
 
 #define MIB_SHIFT 20
+#define MAX_MODES 4u
 
 enum key { KEY_JSON = 0x100 };
 
@@ -23,12 +25,21 @@ struct inspect_options {
 	bool json;
 };
 
+/* Whether the image can run in a mode on this host. */
+struct mode {
+	const char *name;
+	bool runs;
+	struct image_reason why;
+};
+
 /* What is to be said, in words fit for a terminal. */
 struct findings {
 	const struct image *image;
 	const char *reason; /* why it cannot boot, NULL if it can */
 	char path[512], entry[128];
 	size_t functions;
+	struct mode mode[MAX_MODES];
+	unsigned int modes;
 };
 
 static const struct argp_option options[] = {
@@ -39,9 +50,10 @@ static const struct argp_option options[] = {
 
 static const char doc[] =
 	"Say what a guest image is, and whether it is whole and can boot.\v"
-	"Nothing is run. Printed are the entry point with its name, the RAM the image needs at "
-	"least, and its segments: where in guest-physical memory (gpa) they go, how large they "
-	"are there and in the file, and at which virtual address (gva) the guest will use them.\n\n"
+	"The image is not run. Printed are the entry point with its name, the RAM the image needs at "
+	"least, for each --mmu whether it can run there on this host, and its segments: where in "
+	"guest-physical memory (gpa) they go, how large they are there and in the file, and at which "
+	"virtual address (gva) the guest will use them.\n\n"
 	"The exit status is 0 for an image that can boot, 127 for a file that is not there or "
 	"cannot boot (the reason is printed), 125 for bad usage or a file that cannot be read.\n\n"
 	"Examples:\n"
@@ -128,6 +140,8 @@ static void print_text(const struct findings *r)
 	       *r->entry ? ", " : "", r->entry);
 	printf("RAM       at least %" PRIu64 " MiB (--mem %" PRIu64 "M)\n", mib, mib);
 	printf("functions %zu%s\n", r->functions, r->functions ? "" : " (no symbol table)");
+	for (unsigned int i = 0; i < r->modes; i++)
+		printf("%-9s %s%s\n", r->mode[i].name, r->mode[i].runs ? "ok" : "no: ", r->mode[i].why.text);
 	print_segments(im);
 }
 
@@ -158,6 +172,19 @@ static json_t *segments_array(const struct image *im)
 	return all;
 }
 
+static json_t *modes_object(const struct findings *r)
+{
+	json_t *all = json_object();
+
+	for (unsigned int i = 0; i < r->modes; i++) {
+		const struct mode *mode = &r->mode[i];
+
+		json_object_set_new(all, mode->name, json_pack("{s:b, s:s?}", "runs", mode->runs, "reason",
+							       mode->runs ? NULL : mode->why.text));
+	}
+	return all;
+}
+
 static json_t *findings_object(const struct findings *r)
 {
 	const struct image *im = r->image;
@@ -173,6 +200,7 @@ static json_t *findings_object(const struct findings *r)
 				      "symbol", *r->entry ? r->entry : NULL));
 	json_object_set_new(root, "ram_needed", json_integer((json_int_t)image_ram_needed(im)));
 	json_object_set_new(root, "functions", json_integer((json_int_t)r->functions));
+	json_object_set_new(root, "modes", modes_object(r));
 	json_object_set_new(root, "segments", segments_array(im));
 	return root;
 }
@@ -196,6 +224,20 @@ static int read_names(struct findings *r)
 	symbols_describe(&symbols, r->image->entry_gva, r->entry, sizeof(r->entry));
 	r->functions = symbols.functions;
 	symbols_free(&symbols);
+	return 0;
+}
+
+static int ask_modes(struct findings *r, const struct mmu_ops *const *mmus)
+{
+	for (; *mmus && r->modes < MAX_MODES; mmus++) {
+		struct mode *mode = &r->mode[r->modes++];
+		int err = (*mmus)->check_image ? (*mmus)->check_image(r->image, &mode->why) : 0;
+
+		mode->name = (*mmus)->name;
+		mode->runs = err == 0;
+		if (err < 0 && !*mode->why.text)
+			return err;
+	}
 	return 0;
 }
 
@@ -228,7 +270,7 @@ int cmd_inspect(const struct program *p, int argc, char **argv)
 		return program_image_status(err);
 	}
 	r.reason = err < 0 ? why.text : NULL;
-	if ((err < 0 || read_names(&r) == 0) && print_findings(&r, o.json) == 0)
+	if ((err < 0 || (read_names(&r) == 0 && ask_modes(&r, p->mmus) == 0)) && print_findings(&r, o.json) == 0)
 		status = err < 0 ? program_image_status(err) : 0;
 	if (err == 0)
 		image_close(&image);

@@ -2,6 +2,7 @@
  * The inspect command: what it prints of good, broken and hostile files, as text and as JSON.
  */
 #include <check.h>
+#include <errno.h>
 #include <jansson.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -13,12 +14,24 @@
 #include "tests/unit/capture.h"
 #include "tests/unit/elf_writer.h"
 #include "tests/unit/memory_file.h"
+#include "vmm/image.h"
+#include "vmm/mmu.h"
 #include "vmm/program.h"
 
 struct said {
 	int status;
 	char out[8192], err[4096];
 };
+
+/* Two modes, of which one refuses every image. */
+static int refuse_all(const struct image *im, struct image_reason *why)
+{
+	return image_refuse(why, ENOTSUP, "`hlt` at 0x%llx is not wanted", (unsigned long long)im->entry_gva);
+}
+
+static const struct mmu_ops takes_all = { .name = "easy" }, takes_none = { .name = "hard", .check_image = refuse_all };
+static const struct mmu_ops *const mmus[] = { &takes_all, &takes_none, NULL };
+static const struct program program = { .mmus = mmus };
 
 /* Runs `penumbra inspect [--json] PATH` with stdout in a file. */
 static void inspect(struct said *s, bool json, const char *path)
@@ -34,7 +47,7 @@ static void inspect(struct said *s, bool json, const char *path)
 	saved = dup(STDOUT_FILENO);
 	ck_assert_int_ge(dup2(out, STDOUT_FILENO), 0);
 	capture_begin(&c);
-	s->status = cmd_inspect(NULL, json ? 3 : 2, argv);
+	s->status = cmd_inspect(&program, json ? 3 : 2, argv);
 	strcpy(s->err, capture_end(&c));
 	fflush(stdout);
 	ck_assert_int_ge(dup2(saved, STDOUT_FILENO), 0);
@@ -82,6 +95,8 @@ START_TEST(good_text)
 	ck_assert_ptr_nonnull(strstr(s.out, "gpa 0x100010, gva 0xffffffff80000010, start\n"));
 	ck_assert_ptr_nonnull(strstr(s.out, "at least 2 MiB (--mem 2M)\n"));
 	ck_assert_ptr_nonnull(strstr(s.out, "functions 1\n"));
+	ck_assert_ptr_nonnull(strstr(s.out, "\neasy      ok\n"));
+	ck_assert_ptr_nonnull(strstr(s.out, "\nhard      no: `hlt` at 0xffffffff80000010 is not wanted\n"));
 	ck_assert_ptr_nonnull(strstr(s.out, "0x100000        0x123        0x123  r-x"));
 	ck_assert_ptr_nonnull(strstr(s.out, "0x101000       0x3000        0x456  rw-"));
 	close(f.fd);
@@ -91,8 +106,8 @@ END_TEST
 START_TEST(good_json)
 {
 	struct memory_file f = good_with_symbol("start");
-	const char *path, *gpa, *gva, *symbol, *segment_gpa, *flags;
-	int bootable, version, ram, functions, size, offset, file_size;
+	const char *path, *gpa, *gva, *symbol, *segment_gpa, *flags, *reason;
+	int runs[2], bootable, version, ram, functions, size, offset, file_size;
 	struct said s;
 	json_t *root;
 
@@ -109,6 +124,9 @@ START_TEST(good_json)
 	ck_assert_str_eq(gva, "0xffffffff80000010");
 	ck_assert_str_eq(symbol, "start");
 	ck_assert(bootable && version == 1 && ram == 2 << 20 && functions == 1);
+	ck_assert_int_eq(json_unpack(json_object_get(root, "modes"), "{s:{s:b, s:n}, s:{s:b, s:s}}", "easy", "runs", &runs[0],
+				     "reason", "hard", "runs", &runs[1], "reason", &reason), 0);
+	ck_assert(runs[0] && !runs[1] && strstr(reason, "not wanted"));
 	ck_assert_uint_eq(json_array_size(json_object_get(root, "segments")), 2);
 	ck_assert_int_eq(json_unpack(json_array_get(json_object_get(root, "segments"), 1),
 				     "{s:s, s:i, s:i, s:i, s:s}", "gpa", &segment_gpa,
@@ -197,7 +215,7 @@ START_TEST(full_disk)
 	fflush(stdout);
 	ck_assert_int_ge(dup2(fileno(full), STDOUT_FILENO), 0);
 	capture_begin(&c);
-	status = cmd_inspect(NULL, 2, argv);
+	status = cmd_inspect(&program, 2, argv);
 	ck_assert_int_ge(dup2(saved, STDOUT_FILENO), 0);
 	assert_one_line(capture_end(&c), "No space left");
 	ck_assert_int_eq(status, EXIT_BAD);
