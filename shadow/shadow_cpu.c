@@ -107,7 +107,10 @@ static void take_ring3(struct shadow_vm *s)
 	s->where = SHADOW_IN_GUEST;
 }
 
-/* The CPU has delivered an event to a stub, whose `out` has not been executed yet: it is the very next thing. */
+/*
+ * An event was under way when the kick came: KVM has it queued, or the CPU stands in its stub, whose `out` is the very next
+ * thing. To go anywhere else now would deliver the event there, to code that is not the guest's.
+ */
 static int finish_stub(struct shadow_vm *s)
 {
 	struct vcpu *v = &s->vm->vcpu;
@@ -123,19 +126,32 @@ static int finish_stub(struct shadow_vm *s)
 	return 1;
 }
 
+/* 1 if KVM has an exception to deliver before the next guest instruction, 0 if not, or a logged -errno. */
+static int event_queued(struct shadow_vm *s)
+{
+	struct kvm_vcpu_events events;
+	int r = kvm_get_events(s->vm->vcpu.fd, &events);
+
+	return r < 0 ? r : events.exception.injected || events.exception.pending;
+}
+
 int shadow_catch_up(struct shadow_vm *s)
 {
 	const struct kvm_run *run = s->vm->vcpu.run;
+	int r;
 
 	if (s->where != SHADOW_RUNNING)
 		return 0;
+	r = event_queued(s);
+	if (r < 0)
+		return r;
+	if (r > 0 || monitor_vector(run->s.regs.regs.rip) >= 0)
+		return finish_stub(s);
 	if (run->s.regs.sregs.ss.dpl == 3) {
 		take_ring3(s);
 		s->counters.count[SHADOW_KICK]++;
 		return 0;
 	}
-	if (monitor_vector(run->s.regs.regs.rip) >= 0)
-		return finish_stub(s);
 	/* On the way out: cs still says where to, and the way can be gone again from its start. */
 	s->where = SHADOW_IN_MONITOR;
 	s->reload = true;
