@@ -21,7 +21,7 @@ static int call(int fd, unsigned long request, const char *name, uintptr_t arg)
 #define WRAP(function, request, type)                                                                                  \
 	int function(int fd, type *arg)                                                                                \
 	{                                                                                                              \
-		return CALL(fd, request, arg);                                                                         \
+		return call(fd, request, #request, (uintptr_t)arg);                                                    \
 	}
 
 WRAP(kvm_enable_cap, KVM_ENABLE_CAP, struct kvm_enable_cap)
