@@ -158,7 +158,7 @@ static void write_stubs(struct monitor *m)
 	}
 }
 
-static int set_slot(const struct monitor *m, size_t size)
+static int set_slot(struct monitor *m, size_t size)
 {
 	struct kvm_userspace_memory_region slot = {
 		.slot = m->slot,
@@ -166,8 +166,11 @@ static int set_slot(const struct monitor *m, size_t size)
 		.memory_size = size,
 		.userspace_addr = (uintptr_t)m->hva,
 	};
+	int r = kvm_set_slot(m->vm_fd, &slot);
 
-	return kvm_set_slot(m->vm_fd, &slot);
+	if (r == 0)
+		m->mapped = size > 0;
+	return r;
 }
 
 int monitor_create(struct monitor *m, int vm_fd, unsigned int slot, uint32_t pool_pages)
@@ -197,7 +200,8 @@ int monitor_create(struct monitor *m, int vm_fd, unsigned int slot, uint32_t poo
 void monitor_destroy(struct monitor *m)
 {
 	/* Only what KVM logs could be said of a failure; the slot goes with the VM at the latest. */
-	(void)set_slot(m, 0);
+	if (m->mapped)
+		(void)set_slot(m, 0);
 	munmap(m->hva, m->size);
 }
 

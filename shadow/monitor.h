@@ -42,6 +42,7 @@ struct monitor {
 	uint8_t *hva;
 	size_t size; /* of the slot */
 	unsigned int slot;
+	bool mapped; /* the slot is there */
 };
 
 /* What the CPU pushed when an event entered the monitor. */

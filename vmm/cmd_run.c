@@ -58,7 +58,7 @@ static void report(const struct fleet *f, const struct run_options *o, const str
 	for (unsigned int i = 0; i < f->count; i++) {
 		const struct vm_end *end = &f->members[i].vm.end;
 
-		if (end->kind == VM_EXITED)
+		if (end->kind == VM_EXITED || end->said)
 			continue;
 		describe_place(end, &symbols, place, sizeof(place));
 		if (f->count == 1)

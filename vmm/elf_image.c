@@ -27,6 +27,14 @@ struct reading {
 #define RANGE "0x%" PRIx64 " + 0x%" PRIx64
 #define REFUSE(r, ...) image_refuse((r)->why, ENOEXEC, __VA_ARGS__)
 
+/* What libelf refuses is the file's fault, unless memory or the disk gave out under it. */
+static int refuse_libelf(struct reading *r, const char *what)
+{
+	int err = errno == ENOMEM || errno == EIO ? errno : ENOEXEC;
+
+	return image_refuse(r->why, err, "%s: %s", what, elf_errmsg(-1));
+}
+
 struct name {
 	unsigned int number;
 	const char *phrase;
@@ -122,7 +130,7 @@ static int read_header(struct reading *r, const void *head, size_t head_size)
 	in.d_buf = raw;
 	out.d_buf = &r->header;
 	if (!elf64_xlatetom(&out, &in, ELFDATA2LSB))
-		return REFUSE(r, "unreadable ELF header: %s", elf_errmsg(-1));
+		return refuse_libelf(r, "unreadable ELF header");
 	err = check_ident(r);
 	if (!err)
 		err = check_type(r);
@@ -195,7 +203,7 @@ static int read_notes(struct reading *r, const GElf_Phdr *ph)
 	data = elf_getdata_rawchunk(r->elf, (int64_t)ph->p_offset, ph->p_filesz,
 				    ph->p_align == 8 ? ELF_T_NHDR8 : ELF_T_NHDR);
 	if (!data)
-		return REFUSE(r, "unreadable notes: %s", elf_errmsg(-1));
+		return refuse_libelf(r, "unreadable notes");
 	for (; (next = gelf_getnote(data, at, &note, &name, &descriptor)); at = next) {
 		const char *bytes = data->d_buf;
 		int err = read_note(r, &note, bytes + name, bytes + descriptor);
@@ -213,7 +221,7 @@ static int read_notes_and_origin(struct reading *r)
 		int err = 0;
 
 		if (!gelf_getphdr(r->elf, i, &ph))
-			return REFUSE(r, "unreadable program header %d: %s", i, elf_errmsg(-1));
+			return refuse_libelf(r, "unreadable program header");
 		if (ph.p_type == PT_INTERP)
 			r->foreign = "a Linux program";
 		else if (ph.p_type == PT_NOTE)
@@ -309,7 +317,7 @@ static int read_segments(struct reading *r)
 		int err;
 
 		if (!gelf_getphdr(r->elf, i, &ph))
-			return REFUSE(r, "unreadable program header %d: %s", i, elf_errmsg(-1));
+			return refuse_libelf(r, "unreadable program header");
 		if (ph.p_type != PT_LOAD || (!ph.p_memsz && !ph.p_filesz))
 			continue;
 		err = check_segment(r, &ph);
@@ -368,13 +376,14 @@ int elf_image_read(struct image *im, uint64_t file_size, const void *head, size_
 
 	elf_version(EV_CURRENT);
 	im->kind = IMAGE_PENUMBRA;
+	errno = 0; /* refuse_libelf() looks at it */
 	err = read_header(&r, head, head_size);
 	if (err)
 		return err;
 	/* By read(), not mmap(): a file that shrinks under us must give an error, not SIGBUS. */
 	r.elf = elf_begin(im->fd, ELF_C_READ, NULL);
 	if (!r.elf)
-		return REFUSE(&r, "unreadable ELF file: %s", elf_errmsg(-1));
+		return refuse_libelf(&r, "unreadable ELF file");
 	err = read_body(&r);
 	elf_end(r.elf);
 	return err;

@@ -1,7 +1,6 @@
 #include "vmm/run.h"
 
 #include <errno.h>
-#include <string.h>
 
 #include "vmm/exit.h"
 #include "vmm/vm.h"
@@ -16,7 +15,7 @@ static void deliver_interrupt(struct vm *vm)
 	v->halted = false;
 	r = vm->mmu->interrupt(v, vector);
 	if (r < 0)
-		vm_fail(vm, "interrupt delivery: %s", strerror(-r));
+		vm_fail_said(vm, "interrupt delivery", r);
 }
 
 /* Gives the guest its interrupt if it can take one now, or asks to be told when it can. */
@@ -50,7 +49,7 @@ static void enter(struct vm *vm)
 	if (r == 0)
 		exit_handle(v);
 	else if (r != -EINTR)
-		vm_fail(vm, "running the guest: %s", strerror(-r));
+		vm_fail_said(vm, "running the guest", r);
 }
 
 static void end_if_asked(struct vm *vm)

@@ -196,7 +196,8 @@ static int arm_timer(struct vcpu *v)
 		now = clock_now(&v->vm->clock);
 		when.it_value = to_timespec(next > now + MIN_RUN_NS ? next - now : MIN_RUN_NS);
 	}
-	timer_settime(v->timer, 0, &when, NULL);
+	if (timer_settime(v->timer, 0, &when, NULL))
+		return log_errno(errno, "timer_settime");
 	v->armed = next;
 	return 0;
 }

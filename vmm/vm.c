@@ -63,6 +63,14 @@ void vm_end(struct vm *vm, enum vm_end_kind kind, uint8_t code, const char *fmt,
 	va_end(args);
 }
 
+void vm_fail_said(struct vm *vm, const char *what, int error)
+{
+	if (vm_ended(vm))
+		return;
+	vm_fail(vm, "%s: %s", what, strerrordesc_np(-error));
+	vm->end.said = true;
+}
+
 void vm_ask_end(struct vm *vm, enum vm_end_kind kind)
 {
 	atomic_store(&vm->asked_end, kind);

@@ -41,6 +41,7 @@ enum vm_end_kind {
 struct vm_end {
 	enum vm_end_kind kind;
 	uint8_t code;
+	bool said;    /* a failure of the host that has been logged already */
 	bool has_rip; /* of the guest, when it was ended for what it did */
 	uint64_t rip;
 	char reason[224];
@@ -111,6 +112,9 @@ int vm_change_mmu(struct vm *vm, const struct mmu_ops *to);
 
 #define vm_kill(vm, ...) vm_end(vm, VM_KILLED, 0, __VA_ARGS__)
 #define vm_fail(vm, ...) vm_end(vm, VM_HOST_FAILED, 0, __VA_ARGS__)
+
+/* The same after a logged -errno, so that the program does not say it twice: `what` it was in, and the errno's words. */
+void vm_fail_said(struct vm *vm, const char *what, int error);
 
 static inline bool vm_ended(const struct vm *vm)
 {
