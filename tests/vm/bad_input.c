@@ -15,19 +15,9 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include "tests/vm/sanitized.h"
 #include "tests/vm/spawn.h"
 #include "tests/vm/suite.h"
-
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define SANITIZED 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define SANITIZED 1
-#endif
-#endif
-#ifndef SANITIZED
-#define SANITIZED 0
-#endif
 
 #define NOBODY 65534
 #define CANNOT_PREPARE 99 /* exit status of a child whose surroundings could not be made */

@@ -36,35 +36,39 @@ char *build_path(const char *relative)
 	return path;
 }
 
+/* "@NAME" and "--OPTION=@NAME". */
 static char *expand(const char *word, size_t length)
 {
-	char *text = strndup(word, length), *relative, *path;
+	char *text = strndup(word, length), *at = *text == '@' ? text : strstr(text, "=@"), *image, *relative, *whole;
 
-	if (*text != '@')
+	if (!at)
 		return text;
-	ck_assert_int_ge(asprintf(&relative, "guest/%s", text + 1), 0);
-	path = build_path(relative);
+	at += *at == '=';
+	ck_assert_int_ge(asprintf(&relative, "guest/%s", at + 1), 0);
+	image = build_path(relative);
+	ck_assert_int_ge(asprintf(&whole, "%.*s%s", (int)(at - text), text, image), 0);
 	free(relative);
+	free(image);
 	free(text);
-	return path;
+	return whole;
 }
 
-/* argv[0] is the program itself. Ends with NULL; every word is allocated. */
-static void split(const char *line, char *argv[MAX_WORDS + 1])
+int split_line(const char *line, char **argv, int most)
 {
-	unsigned int n = 0;
+	int n = 0;
 
 	argv[n++] = build_path("penumbra");
 	for (;;) {
 		size_t length = strcspn(line, " ");
 
-		ck_assert_uint_lt(n, MAX_WORDS);
+		ck_assert_int_lt(n, most);
 		argv[n++] = expand(line, length);
 		if (!line[length])
 			break;
 		line += length + 1;
 	}
 	argv[n] = NULL;
+	return n;
 }
 
 static void append(struct bytes *b, const void *data, size_t size)
@@ -183,7 +187,7 @@ struct child child_start(const struct spawn *s)
 	struct child c = {.in = e.test[0], .out = e.test[1], .err = e.test[2],
 			  .deadline_ns = monotonic_ns() + limit_s * 1000000000ull};
 
-	split(s->line, argv);
+	split_line(s->line, argv, MAX_WORDS);
 	append(&c.said, NULL, 0);
 	append(&c.complained, NULL, 0);
 	/* Until it has become the program, a signal to the child would run a handler of Check's. */

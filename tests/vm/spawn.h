@@ -3,8 +3,8 @@
  * it ended and what it took come back. A child that outlives its limit is killed with its process group, and the test
  * fails; none outlives the test.
  *
- * A command line is one string: words are split at single spaces, so two spaces make an empty word, and `@NAME` stands for
- * the guest image NAME of the build. The build directory is PENUMBRA_BUILD in the environment.
+ * A command line is one string: words are split at single spaces, so two spaces make an empty word, and `@NAME` stands
+ * for the guest image NAME of the build. The build directory is PENUMBRA_BUILD in the environment.
  */
 #pragma once
 
@@ -58,6 +58,12 @@ struct outcome {
 
 /* Path of something in the build directory; the caller frees it. */
 char *build_path(const char *relative);
+
+/*
+ * The words of a command line, behind the program's path as argv[0]; argv has room for `most` words and the NULL that ends
+ * it. Each is the caller's to free. Returns their number.
+ */
+int split_line(const char *line, char **argv, int most);
 
 /* Starts, sends `input` (NULL: nothing) as all of standard input, waits for the end. Free with outcome_free(). */
 struct outcome spawn(const struct spawn *s, const void *input, size_t size);

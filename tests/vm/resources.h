@@ -1,0 +1,20 @@
+/* What a process holds of the kernel: counted before and after, it tells of leaks. */
+#pragma once
+
+struct resources {
+	int fds, threads, timers; /* timers: -1 where this kernel does not list them */
+	int maps;		  /* -1 where a sanitizer maps as it likes */
+	long map_kib;
+	char fd_list[1024];
+};
+
+/*
+ * Once, first thing in main(): starts the program anew with an allocator that gives everything back, so that mappings can
+ * be counted.
+ */
+void resources_prepare(char **argv);
+
+struct resources resources_now(void);
+
+/* Fails the test if there is more (or less) of anything. */
+void assert_same_resources(const struct resources *before, const struct resources *after, const char *what);
