@@ -10,7 +10,8 @@ static void help(void)
 {
 	print("help               this text\n"
 	      "exit [CODE]        end the guest (so does ^D)\n"
-	      "stats              pages in use, faults served\n");
+	      "stats              pages in use, faults served\n"
+	      "time               milliseconds since boot\n");
 	print("hello, echo, clock, procs, memory, compute: run that program in a process of its own;\n"
 	      "PROGRAM -h shows its arguments\n");
 }
@@ -52,6 +53,8 @@ static int execute(char *line)
 		help();
 	} else if (strcmp(line, "stats") == 0) {
 		show_stats();
+	} else if (strcmp(line, "time") == 0) {
+		print("%lu ms\n", clock_ns() / 1000000);
 	} else if (line[0] != '\0') {
 		run(line);
 	}
