@@ -146,7 +146,6 @@ uint32_t shadow_page_take(struct tables *t, const struct page_key *k)
 	if (t->must_recycle)
 		return NO_PAGE;
 	if (n == t->pool.pages) {
-		t->stats.recycled++;
 		tables_out_of_room(t);
 		return NO_PAGE;
 	}

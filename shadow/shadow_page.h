@@ -61,7 +61,7 @@ struct tables {
 
 	uint32_t root[MAX_ROOTS]; /* pages */
 	unsigned int roots;
-	uint32_t active[2]; /* by view: the last root given out, or NO_PAGE */
+	uint32_t active[2]; /* by view: the last root given out, or NO_PAGE; it may have been given up since */
 	uint64_t clock;	    /* of last_use */
 
 	bool must_recycle;

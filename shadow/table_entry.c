@@ -79,14 +79,14 @@ static bool wider(uint64_t from, uint64_t to)
 }
 
 /*
- * Non-leaf entries are not widened from outside: a host that keeps shadows of its own may have noted the old rights for the
- * whole table below.
+ * Only entries for 4 KiB are widened from outside: a host that keeps shadows of its own may have noted the old rights of the
+ * others for all that is below them.
  */
 static bool may_write_from_outside(const struct shadow_page *p, uint64_t old, uint64_t spte)
 {
 	if (!(old & PTE_P))
 		return true;
-	return (spte & PTE_P) && spte_kind(p->key.level, old) != SPTE_PAGE && wider(old, spte);
+	return (spte & PTE_P) && spte_kind(p->key.level, old) == SPTE_SMALL && wider(old, spte);
 }
 
 static bool write_entry(struct tables *t, uint32_t page, unsigned int index, uint64_t old, uint64_t spte)
@@ -146,10 +146,6 @@ static void drop_root(struct tables *t, uint32_t page)
 	for (unsigned int i = 0; i < t->roots; i++) {
 		if (t->root[i] == page)
 			t->root[i] = t->root[--t->roots];
-	}
-	for (unsigned int view = 0; view < 2; view++) {
-		if (t->active[view] == page)
-			t->active[view] = NO_PAGE;
 	}
 }
 

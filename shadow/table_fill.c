@@ -109,7 +109,7 @@ static bool fill_large(struct tables *t, uint32_t page, unsigned int index, uint
 {
 	uint64_t target = gpte_target(2, gpte), old = spte_get(t, page, index);
 
-	if (!may_map_large(t, target) || ((old & PTE_P) && spte_kind(2, old) == SPTE_PAGE))
+	if (!may_map_large(t, target))
 		return false;
 	t->stats.fills += !(old & PTE_P);
 	spte_set(t, page, index, target | PTE_PS | spte_rights(&t->page[page].key, gpte));

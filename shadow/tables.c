@@ -49,15 +49,11 @@ void tables_destroy(struct tables *t)
 
 static void drop_oldest_root(struct tables *t)
 {
-	uint32_t oldest = NO_PAGE;
+	uint32_t oldest = t->root[0];
 
-	for (unsigned int i = 0; i < t->roots; i++) {
-		uint32_t n = t->root[i];
-
-		if (n == t->active[VIEW_KERNEL] || n == t->active[VIEW_USER])
-			continue;
-		if (oldest == NO_PAGE || t->page[n].last_use < t->page[oldest].last_use)
-			oldest = n;
+	for (unsigned int i = 1; i < t->roots; i++) {
+		if (t->page[t->root[i]].last_use < t->page[oldest].last_use)
+			oldest = t->root[i];
 	}
 	shadow_page_drop(t, oldest);
 }
@@ -288,6 +284,7 @@ bool tables_must_recycle(const struct tables *t)
 void tables_recycle(struct tables *t)
 {
 	shadow_pages_reset(t);
+	t->stats.recycled++;
 }
 
 void tables_drop_all(struct tables *t)

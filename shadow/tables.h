@@ -17,7 +17,7 @@
  *  6. Guest stores to shadowed pages are reported (tables_stored()) before the guest runs on; hence no present spte is ever
  *     older than its gpte. Exception: none, leaf tables are in sync as well.
  *  7. Entries change in one of two ways. From outside (a plain store by the VMM): only not-present to present, and pure
- *     widening of the same frame. Anything else, and anything on an entry that has an edit pending, goes to the list of
+ *     widening of a 4 KiB spte for the same frame. Anything else, and anything on an entry that has an edit pending, goes to the list of
  *     edits, which the monitor's generated code carries out inside the VM before the guest runs on, in order, followed by
  *     a CR3 reload. This is coherent with and without nested paging (docs/hosts.md).
  *  8. A page taken out of use is not used again before the pool has been recycled (all translations the host may hold of
@@ -59,7 +59,7 @@ struct tables_stats {
 	uint64_t prefetched;	 /* neighbours made present along with them */
 	uint64_t gpte_stores;	 /* guest stores to shadowed table pages */
 	uint64_t unshadowed;	 /* guest table pages given up (flooded, odd stores, freed) */
-	uint64_t recycled;	 /* times everything was dropped for lack of room */
+	uint64_t recycled;	 /* times everything was dropped: no room, or tables_drop_all() */
 	uint64_t root_hits, root_misses;
 };
 

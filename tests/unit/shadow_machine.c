@@ -199,17 +199,13 @@ enum machine_verdict machine_access(struct machine *m, uint64_t gva, unsigned in
 
 void machine_store(struct machine *m, uint64_t gpa, const void *bytes, uint64_t size)
 {
-	uint64_t room = PAGE_SIZE - gpa % PAGE_SIZE, first = size < room ? size : room;
 	bool table = tables_is_table(m->tables, gpa) || tables_is_table(m->tables, gpa + size - 1);
 
-	/* The pages of one store need not be next to each other: each piece is reported on its own. */
 	expect(mem_write(&m->ram, gpa, bytes, size) == 0);
 	if (!table)
 		return;
 	m->exits++;
-	tables_stored(m->tables, gpa, first);
-	if (first < size)
-		tables_stored(m->tables, gpa + first, size - first);
+	tables_stored(m->tables, gpa, size);
 }
 
 uint64_t *machine_word(struct machine *m, uint64_t gpa)

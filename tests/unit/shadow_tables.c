@@ -19,12 +19,16 @@
 #define TABLE_BITS (PTE_P | PTE_W | PTE_U | PTE_A)
 #define PAGE_BITS (TABLE_BITS | PTE_D)
 
-/* The zone: pages that are tables to some and data to others. Entries only at a few indexes, so that random gvas get far. */
+/*
+ * The zone: pages that are tables to some and data to others; most of the first are PML4s, and so on down. There are entries
+ * only at a few indexes, so that random gvas get far. It crosses a 2 MiB border.
+ */
 #define ZONE 0x1fa000ull
-#define ZONE_PAGES 14u /* crosses a 2 MiB border */
+#define ZONE_PAGES 14u
 #define TRIES 16u
 
-static const unsigned int indexes[] = {0, 1, 2, 31, 32, 256, 257, 511};
+static const unsigned int first_of_level[] = {14, 8, 5, 2, 0}; /* zone page with which a level begins; [0] is the end */
+static const unsigned int indexes[] = {0, 1, 31, 32, 256, 511};
 
 #define INDEXES (sizeof(indexes) / sizeof(indexes[0]))
 
@@ -33,14 +37,30 @@ static bool one_in(struct random *r, unsigned int n)
 	return random_below(r, n) == 0;
 }
 
+#define HOT 8u
+
+/* A guest and its chances. */
+struct life {
+	struct machine m;
+	struct random r;
+	uint64_t hot[HOT]; /* gvas that were good not long ago */
+};
+
 static uint64_t random_zone_page(struct random *r)
 {
 	return ZONE + random_below(r, ZONE_PAGES) * PAGE_SIZE;
 }
 
+static uint64_t random_table(struct random *r, int level)
+{
+	unsigned int first = first_of_level[level], count = first_of_level[level - 1] - first;
+
+	return ZONE + (first + random_below(r, count)) * PAGE_SIZE;
+}
+
 static uint64_t random_target(struct random *r)
 {
-	switch (random_below(r, 16)) {
+	switch (random_below(r, 8)) {
 	case 0:
 		return RAM - PAGE_SIZE + random_below(r, 4) * PAGE_SIZE;
 	case 1:
@@ -49,30 +69,48 @@ static uint64_t random_target(struct random *r)
 		return 0xd0000000;
 	case 3:
 	case 4:
-	case 5:
-		return random_below(r, RAM / PAGE_SIZE) * PAGE_SIZE;
-	case 6:
-	case 7:
 		return random_below(r, 5) << 21;
-	default:
+	case 5:
 		return random_zone_page(r);
+	default:
+		return random_below(r, RAM / PAGE_SIZE) * PAGE_SIZE;
 	}
 }
 
-static uint64_t random_gpte(struct random *r)
+/* Level of the table in which gpa lies, if it is one of its kind. */
+static int level_at(uint64_t gpa)
 {
-	uint64_t gpte = random_target(r) | TABLE_BITS | PTE_D;
+	for (int level = 4; level > 1; level--) {
+		if (gpa < ZONE + first_of_level[level - 1] * PAGE_SIZE)
+			return level;
+	}
+	return 1;
+}
 
-	if (one_in(r, 3))
-		gpte ^= 1ull << random_below(r, 7);
-	if (one_in(r, 6))
-		gpte ^= 1ull << random_below(r, 7);
-	if (one_in(r, 6))
-		gpte |= PTE_PS;
-	if (one_in(r, 6))
-		gpte |= PTE_NX;
-	if (one_in(r, 20))
-		gpte |= 1ull << random_below(r, 64);
+/* P, W, U, A, D, NX, and now and then anything. */
+static uint64_t flip(struct random *r, uint64_t gpte)
+{
+	static const unsigned int bits[] = {0, 1, 2, 5, 6, 63, 1, 2, 5, 6, 63};
+
+	return gpte ^ 1ull << (one_in(r, 8) ? random_below(r, 64) : bits[random_below(r, sizeof(bits) / sizeof(bits[0]))]);
+}
+
+/* An entry for gpa: one that makes sense there as a rule. */
+static uint64_t random_gpte(struct random *r, uint64_t gpa)
+{
+	int level = level_at(gpa);
+	uint64_t gpte = TABLE_BITS | PTE_D;
+
+	if (one_in(r, 12))
+		gpte |= gpa & ~(PAGE_SIZE - 1);
+	else
+		gpte |= level == 1 || one_in(r, 6) ? random_target(r) : random_table(r, level - 1);
+	if (level == 2 && one_in(r, 4))
+		gpte = random_below(r, 5) << 21 | PTE_PS | PAGE_BITS;
+	if (one_in(r, 4))
+		gpte = flip(r, gpte);
+	if (one_in(r, 8))
+		gpte = flip(r, gpte);
 	return gpte;
 }
 
@@ -86,7 +124,11 @@ static uint64_t random_gva(struct random *r)
 	uint64_t gva = random_below(r, PAGE_SIZE / 8) * 8;
 
 	for (int level = 1; level <= 4; level++)
-		gva |= (uint64_t)indexes[random_below(r, INDEXES)] << (3 + 9 * level);
+		gva |= (uint64_t)indexes[random_below(r, level == 4 ? 3 : INDEXES)] << (3 + 9 * level);
+	if (one_in(r, 10))
+		gva |= 0x1ffull << 39;
+	if (one_in(r, 100))
+		gva = (gva & ((1ull << 39) - 1)) | 0x100ull << 39;
 	if (gva >> 47)
 		gva |= 0xffffull << 48;
 	if (one_in(r, 200))
@@ -98,7 +140,7 @@ static void fill_zone(struct machine *m, struct random *r)
 {
 	for (uint64_t page = ZONE; page < ZONE + ZONE_PAGES * PAGE_SIZE; page += PAGE_SIZE) {
 		for (unsigned int i = 0; i < INDEXES; i++)
-			*machine_word(m, page + indexes[i] * sizeof(uint64_t)) = random_gpte(r);
+			*machine_word(m, page + indexes[i] * sizeof(uint64_t)) = random_gpte(r, page);
 	}
 }
 
@@ -111,6 +153,7 @@ static void check(struct machine *m)
 
 /* What the guest's CPU would do with an access, and leave in its tables. */
 struct expected {
+	uint64_t gva;
 	struct walk walk;
 	bool ram, monitor;
 	uint64_t zone[ZONE_PAGES * PAGE_SIZE / 8];
@@ -130,6 +173,7 @@ static void mark_expected(struct expected *e, unsigned int access)
 
 static void expect_access(struct machine *m, uint64_t gva, unsigned int access, struct expected *e)
 {
+	e->gva = gva;
 	walk_guest(&m->ram, &m->cs, gva, access, &e->walk);
 	e->ram = !e->walk.fault && mem_at(&m->ram, e->walk.gpa, 1, MEM_READ);
 	e->monitor = (gva >> 39 & 511) == 256;
@@ -162,121 +206,177 @@ static void compare(struct machine *m, struct expected *e, unsigned int access, 
 	expect(memcmp(e->zone, machine_word(m, ZONE), sizeof(e->zone)) == 0);
 }
 
-/* One random access, and if it is a write, what it writes: mostly something that makes sense in a table. */
-static void access_step(struct machine *m, struct random *r)
+static uint64_t warm_gva(struct life *l)
+{
+	return one_in(&l->r, 2) ? l->hot[random_below(&l->r, HOT)] : random_gva(&l->r);
+}
+
+/* What a write writes: mostly something that makes sense in a table. */
+static void written(struct life *l, unsigned int access, enum machine_verdict v, uint64_t gpa, struct expected *e)
+{
+	uint64_t value = random_gpte(&l->r, e->walk.gpa);
+
+	if (v == MACHINE_DONE || v == MACHINE_STORE)
+		l->hot[random_below(&l->r, HOT)] = e->gva;
+	if (!(access & MMU_WRITE))
+		return;
+	if (v == MACHINE_DONE) {
+		expect(!tables_is_table(l->m.tables, gpa));
+		*machine_word(&l->m, gpa) = value;
+	} else if (v == MACHINE_STORE) {
+		expect(walk_mark(&l->m.ram, &e->walk, access));
+		machine_store(&l->m, e->walk.gpa, &value, sizeof(value));
+	}
+}
+
+static void access_step(struct life *l)
 {
 	static const unsigned int kinds[] = {MMU_READ, MMU_READ, MMU_WRITE, MMU_WRITE, MMU_EXEC};
-	uint64_t gva = random_gva(r), gpa = 0, value = random_gpte(r);
-	unsigned int access = kinds[random_below(r, 5)];
+	uint64_t gva = warm_gva(l), gpa = 0;
+	unsigned int access = kinds[random_below(&l->r, 5)];
 	enum machine_verdict v;
 	struct expected e;
 	struct walk w;
 
-	m->view = one_in(r, 2) ? VIEW_USER : VIEW_KERNEL;
-	access |= m->view == VIEW_USER ? MMU_USER : 0;
-	expect_access(m, gva, access, &e);
-	v = machine_access(m, gva, access, TRIES, &gpa, &w);
-	compare(m, &e, access, v, gpa, &w);
-	if (!(access & MMU_WRITE))
-		return;
-	if (v == MACHINE_DONE) {
-		expect(!tables_is_table(m->tables, gpa));
-		*machine_word(m, gpa) = value;
-	} else if (v == MACHINE_STORE) {
-		expect(walk_mark(&m->ram, &e.walk, access));
-		machine_store(m, w.gpa, &value, sizeof(value));
-	}
+	if (one_in(&l->r, 4))
+		l->m.view = l->m.view == VIEW_USER ? VIEW_KERNEL : VIEW_USER;
+	access |= l->m.view == VIEW_USER ? MMU_USER : 0;
+	expect_access(&l->m, gva, access, &e);
+	v = machine_access(&l->m, gva, access, TRIES, &gpa, &w);
+	compare(&l->m, &e, access, v, gpa, &w);
+	written(l, access, v, gpa, &e);
 }
 
-static void store_step(struct machine *m, struct random *r)
+/* An entry on the way to a gva that matters. */
+static uint64_t hot_entry(struct life *l)
+{
+	struct walk w;
+	int level;
+
+	walk_guest(&l->m.ram, &l->m.cs, l->hot[random_below(&l->r, HOT)], MMU_READ, &w);
+	level = w.level + (int)random_below(&l->r, 5 - (unsigned int)w.level);
+	return mem_at(&l->m.ram, w.gpte_gpa[level], 8, MEM_READ) ? w.gpte_gpa[level] : random_entry(&l->r);
+}
+
+static void store_step(struct life *l)
 {
 	static const unsigned int sizes[] = {8, 8, 8, 8, 8, 8, 4, 1, 2, 16, 8};
-	uint64_t value[3] = {random_gpte(r), random_gpte(r), 0}, gpa = random_entry(r);
-	unsigned int size = sizes[random_below(r, sizeof(sizes) / sizeof(sizes[0]))];
+	uint64_t gpa = one_in(&l->r, 2) ? hot_entry(l) : random_entry(&l->r);
+	uint64_t value[3] = {random_gpte(&l->r, gpa), random_gpte(&l->r, gpa)};
+	unsigned int size = sizes[random_below(&l->r, sizeof(sizes) / sizeof(sizes[0]))];
 
-	if (one_in(r, 3))
-		value[0] = *machine_word(m, gpa) ^ 1ull << random_below(r, 7);
-	if (one_in(r, 10))
-		gpa += random_below(r, 16);
-	machine_store(m, gpa, value, size);
+	if (one_in(&l->r, 2))
+		value[0] = flip(&l->r, *machine_word(&l->m, gpa));
+	if (one_in(&l->r, 10) && gpa < RAM - 64)
+		gpa += random_below(&l->r, 16);
+	size = gpa < RAM - 64 ? size : 8;
+	machine_store(&l->m, gpa, value, size);
 }
 
-static void forget_step(struct machine *m, struct random *r)
+static void forget_step(struct life *l)
 {
-	uint64_t gpa = random_entry(r), pages = one_in(r, 4) ? RAM / PAGE_SIZE : 1;
+	uint64_t gpa = random_entry(&l->r);
 
-	if (pages > 1)
-		tables_forget(m->tables, 0, RAM);
-	else
-		tables_forget(m->tables, gpa, 8);
-	expect(!tables_is_table(m->tables, gpa));
-	*machine_word(m, gpa) = random_gpte(r);
+	if (one_in(&l->r, 4)) {
+		tables_forget(l->m.tables, 0, RAM);
+		expect(!tables_is_table(l->m.tables, gpa));
+		fill_zone(&l->m, &l->r);
+	} else {
+		tables_forget(l->m.tables, gpa, 8);
+		expect(!tables_is_table(l->m.tables, gpa));
+		*machine_word(&l->m, gpa) = random_gpte(&l->r, gpa);
+	}
 }
 
-static void mode_step(struct machine *m, struct random *r)
+static void mode_step(struct life *l)
 {
-	switch (random_below(r, 3)) {
+	switch (random_below(&l->r, 3)) {
 	case 0:
-		m->cs.cr0 ^= CR0_WP;
+		l->m.cs.cr0 ^= CR0_WP;
 		break;
 	case 1:
-		m->cs.cr4 ^= CR4_SMEP;
+		l->m.cs.cr4 ^= CR4_SMEP;
 		break;
 	default:
-		m->cs.efer ^= EFER_NXE;
+		l->m.cs.efer ^= EFER_NXE;
 		break;
 	}
 }
 
-static void cr3_step(struct machine *m, struct random *r)
+static void cr3_step(struct life *l)
 {
-	m->cs.cr3 = one_in(r, 20) ? random_target(r) : random_zone_page(r);
-	if (one_in(r, 10))
-		m->cs.cr3 |= 0x18;
-	tables_load_cr3(m->tables, &m->cs);
+	l->m.cs.cr3 = one_in(&l->r, 20) ? random_target(&l->r) : random_table(&l->r, 4);
+	if (one_in(&l->r, 10))
+		l->m.cs.cr3 |= 0x18;
+	tables_load_cr3(l->m.tables, &l->m.cs);
 }
 
-static void invlpg_step(struct machine *m, struct random *r)
+static void invlpg_step(struct life *l)
 {
-	tables_invlpg(m->tables, &m->cs, random_gva(r));
+	tables_invlpg(l->m.tables, &l->m.cs, warm_gva(l));
 }
 
-static void kick_step(struct machine *m, struct random *r)
+static void kick_step(struct life *l)
 {
-	machine_enter_and_kick(m, random_below(r, 4));
+	machine_enter_and_kick(&l->m, random_below(&l->r, 4));
 }
 
-static void run_on_step(struct machine *m, struct random *r)
+static void run_on_step(struct life *l)
 {
-	machine_enter(m);
-	tables_edits_done(m->tables);
+	machine_enter(&l->m);
+	if (one_in(&l->r, 3))
+		store_step(l);
+	tables_edits_done(l->m.tables);
+	if (one_in(&l->r, 3))
+		tables_edits_done(l->m.tables);
 }
 
-static void drop_step(struct machine *m, struct random *r)
+/* A fault that comes before edits have been carried out. */
+static void fault_step(struct life *l)
 {
-	tables_drop_all(m->tables);
+	unsigned int access = (one_in(&l->r, 2) ? MMU_WRITE : MMU_READ) | (l->m.view == VIEW_USER ? MMU_USER : 0);
+	uint64_t gva = warm_gva(l);
+	enum tables_verdict v;
+	struct expected e;
+	struct walk w;
+
+	if (one_in(&l->r, 2))
+		store_step(l);
+	if (one_in(&l->r, 4))
+		kick_step(l);
+	expect_access(&l->m, gva, access, &e);
+	v = tables_fault(l->m.tables, &l->m.cs, l->m.view, gva, access, &w);
+	expect_eq(v == TABLES_GUEST_FAULT, e.walk.fault || e.monitor);
+	expect_eq(v == TABLES_DEVICE, !e.walk.fault && !e.monitor && !e.ram);
+	if (v == TABLES_STORE)
+		expect(tables_is_table(l->m.tables, w.gpa));
+}
+
+static void drop_step(struct life *l)
+{
+	tables_drop_all(l->m.tables);
 }
 
 static const struct step {
 	unsigned int weight;
-	void (*run)(struct machine *m, struct random *r);
+	void (*run)(struct life *l);
 } steps[] = {
-	{600, access_step}, {200, store_step}, {20, forget_step}, {10, mode_step}, {60, cr3_step}, {10, invlpg_step},
-	{30, kick_step}, {30, run_on_step}, {1, drop_step},
+	{600, access_step}, {200, store_step}, {10, forget_step}, {5, mode_step}, {30, cr3_step}, {10, invlpg_step},
+	{30, kick_step}, {60, run_on_step}, {60, fault_step}, {1, drop_step},
 };
 
 #define STEPS (sizeof(steps) / sizeof(steps[0]))
 
-static void random_step(struct machine *m, struct random *r)
+static void random_step(struct life *l)
 {
 	unsigned int sum = 0, at;
 
 	for (unsigned int i = 0; i < STEPS; i++)
 		sum += steps[i].weight;
-	at = (unsigned int)random_below(r, sum);
+	at = (unsigned int)random_below(&l->r, sum);
 	for (unsigned int i = 0; i < STEPS; i++) {
 		if (at < steps[i].weight) {
-			steps[i].run(m, r);
+			steps[i].run(l);
 			return;
 		}
 		at -= steps[i].weight;
@@ -285,17 +385,17 @@ static void random_step(struct machine *m, struct random *r)
 
 static void random_life(struct random *r, uint32_t pool, unsigned int count, unsigned int check_every)
 {
-	struct machine m;
+	struct life l = {.r = {.state = random_next(r)}};
 
-	machine_create(&m, RAM, pool);
-	fill_zone(&m, r);
-	m.cs.cr3 = random_zone_page(r);
+	machine_create(&l.m, RAM, pool);
+	fill_zone(&l.m, &l.r);
+	l.m.cs.cr3 = random_table(&l.r, 4);
 	for (unsigned int i = 1; i <= count; i++) {
-		random_step(&m, r);
+		random_step(&l);
 		if (i % check_every == 0)
-			check(&m);
+			check(&l.m);
 	}
-	machine_destroy(&m);
+	machine_destroy(&l.m);
 }
 
 static unsigned int times(unsigned int n)
@@ -332,6 +432,366 @@ START_TEST(long_random_lives)
 }
 END_TEST
 
+/* A guest with proper tables, made page by page from `next` up. */
+struct guest {
+	struct machine m;
+	uint64_t next;
+};
+
+#define TABLES_AT 0x10000ull
+#define DATA 0x400000ull
+
+static uint64_t new_table(struct guest *g)
+{
+	uint64_t page = g->next;
+
+	g->next += PAGE_SIZE;
+	memset(mem_at(&g->m.ram, page, PAGE_SIZE, MEM_WRITE), 0, PAGE_SIZE);
+	return page;
+}
+
+static void guest_create(struct guest *g, uint64_t ram, uint32_t pool)
+{
+	machine_create(&g->m, ram, pool);
+	g->next = TABLES_AT;
+	g->m.cs.cr3 = new_table(g);
+}
+
+/* The entry for gva of that level, tables above it made as needed. */
+static uint64_t entry_of(struct guest *g, uint64_t gva, int level)
+{
+	uint64_t table = g->m.cs.cr3;
+
+	for (int l = 4; l > level; l--) {
+		uint64_t *gpte = machine_word(&g->m, table + (gva >> (3 + 9 * l) & 511) * 8);
+
+		if (!*gpte)
+			*gpte = new_table(g) | TABLE_BITS;
+		table = *gpte & PTE_ADDR;
+	}
+	return table + (gva >> (3 + 9 * level) & 511) * 8;
+}
+
+static void map(struct guest *g, uint64_t gva, uint64_t gpte)
+{
+	*machine_word(&g->m, entry_of(g, gva, 1)) = gpte;
+}
+
+/* The access ends so; returns the exits it took. */
+static uint64_t ends(struct guest *g, uint64_t gva, unsigned int access, enum machine_verdict expected)
+{
+	uint64_t before = g->m.exits, gpa = 0;
+	struct walk w;
+	unsigned int user = g->m.view == VIEW_USER ? MMU_USER : 0;
+
+	expect_eq(machine_access(&g->m, gva, access | user, TRIES, &gpa, &w), expected);
+	check(&g->m);
+	return g->m.exits - before;
+}
+
+static uint64_t touch_range(struct guest *g, uint64_t gva, uint64_t pages, unsigned int access)
+{
+	uint64_t exits = 0, gpa = 0;
+	struct walk w;
+	unsigned int user = g->m.view == VIEW_USER ? MMU_USER : 0;
+
+	for (uint64_t i = 0; i < pages; i++) {
+		exits -= g->m.exits;
+		expect_eq(machine_access(&g->m, gva + i * PAGE_SIZE, access | user, TRIES, &gpa, &w), MACHINE_DONE);
+		exits += g->m.exits;
+	}
+	return exits;
+}
+
+START_TEST(first_touch_of_a_range)
+{
+	static const struct {
+		uint64_t bits;
+		unsigned int access, pages_per_exit;
+	} ranges[] = {
+		{PAGE_BITS, MMU_READ, 8}, {PAGE_BITS, MMU_WRITE, 8}, {PAGE_BITS, MMU_EXEC, 8},
+		{PAGE_BITS & ~PTE_D, MMU_READ, 8}, {PAGE_BITS & ~PTE_D, MMU_WRITE, 1}, {PAGE_BITS & ~PTE_A, MMU_READ, 1},
+		{PAGE_BITS & ~PTE_A & ~PTE_D, MMU_WRITE, 1},
+	};
+	const uint64_t pages = 1024, gva = 0x7f0000000000 + 17 * PAGE_SIZE;
+	struct guest g;
+
+	for (unsigned int view = 0; view < 2; view++) {
+		for (unsigned int i = 0; i < sizeof(ranges) / sizeof(ranges[0]); i++) {
+			guest_create(&g, 16 << 20, POOL);
+			g.m.view = view ? VIEW_USER : VIEW_KERNEL;
+			for (uint64_t n = 0; n < pages; n++)
+				map(&g, gva + n * PAGE_SIZE, (DATA + n * PAGE_SIZE) | ranges[i].bits);
+			expect(touch_range(&g, gva, pages, ranges[i].access) <= pages / ranges[i].pages_per_exit);
+			expect_eq(touch_range(&g, gva, pages, ranges[i].access), 0);
+			/* All that was needed is not-present to present and read-only to writable. */
+			expect_eq(g.m.edits, 0);
+			check(&g.m);
+			machine_destroy(&g.m);
+		}
+	}
+}
+END_TEST
+
+START_TEST(sixteen_address_spaces_stay_cached)
+{
+	const uint64_t gva = 0x400000;
+	uint64_t space[16];
+	struct guest g;
+
+	guest_create(&g, 16 << 20, POOL);
+	for (unsigned int round = 0; round < 3; round++) {
+		for (unsigned int i = 0; i < 16; i++) {
+			if (!round) {
+				g.m.cs.cr3 = space[i] = new_table(&g);
+				map(&g, gva, (DATA + i * PAGE_SIZE) | PAGE_BITS);
+			}
+			g.m.cs.cr3 = space[i];
+			tables_load_cr3(g.m.tables, &g.m.cs);
+			g.m.view = VIEW_KERNEL;
+			expect((ends(&g, gva, MMU_WRITE, MACHINE_DONE) == 0) == (round > 0));
+			g.m.view = VIEW_USER;
+			expect((ends(&g, gva, MMU_WRITE, MACHINE_DONE) == 0) == (round > 0));
+		}
+	}
+	expect_eq(tables_stats(g.m.tables).root_misses, 32);
+	for (unsigned int i = 0; i < 40; i++) {
+		g.m.cs.cr3 = new_table(&g);
+		ends(&g, gva, MMU_WRITE, MACHINE_GUEST_FAULT);
+	}
+	g.m.cs.cr3 = space[0];
+	expect(ends(&g, gva, MMU_WRITE, MACHINE_DONE) > 0);
+	machine_destroy(&g.m);
+}
+END_TEST
+
+START_TEST(large_pages)
+{
+	const uint64_t gva = 0x40000000, table = DATA + 5 * PAGE_SIZE;
+	struct guest g;
+
+	guest_create(&g, 16 << 20, POOL);
+	*machine_word(&g.m, entry_of(&g, gva, 2)) = DATA | PAGE_BITS | PTE_PS;
+	map(&g, 0x1000, (DATA + (2 << 20)) | PAGE_BITS);
+	expect_eq(ends(&g, gva, MMU_WRITE, MACHINE_DONE), 1);
+	expect_eq(touch_range(&g, gva, 512, MMU_WRITE), 0);
+
+	/* A frame in the middle becomes a table: the page is taken apart. */
+	*machine_word(&g.m, table) = 0x3000 | PAGE_BITS;
+	*machine_word(&g.m, entry_of(&g, 0x200000, 2)) = table | TABLE_BITS;
+	ends(&g, 0x200000, MMU_WRITE, MACHINE_DONE);
+	expect(tables_is_table(g.m.tables, table));
+	expect(touch_range(&g, gva, 5, MMU_WRITE) > 0);
+	expect(touch_range(&g, gva + 6 * PAGE_SIZE, 506, MMU_WRITE) <= 512 / 8);
+	ends(&g, gva + 5 * PAGE_SIZE, MMU_READ, MACHINE_DONE);
+
+	/* One at the end of RAM, and one that has no RAM at all. */
+	*machine_word(&g.m, entry_of(&g, gva + (2 << 20), 2)) = (16 << 20) | PAGE_BITS | PTE_PS;
+	expect_eq(ends(&g, gva + (2 << 20), MMU_WRITE, MACHINE_DEVICE), 1);
+	machine_destroy(&g.m);
+}
+END_TEST
+
+START_TEST(a_large_page_half_of_which_is_ram)
+{
+	const uint64_t gva = 0x40000000, ram = 15 << 20;
+	struct guest g;
+
+	guest_create(&g, ram, POOL);
+	*machine_word(&g.m, entry_of(&g, gva, 2)) = (14 << 20) | PAGE_BITS | PTE_PS;
+	expect(ends(&g, gva, MMU_WRITE, MACHINE_DONE) == 1);
+	ends(&g, gva + (1 << 20) - 1, MMU_WRITE, MACHINE_DONE);
+	ends(&g, gva + (1 << 20), MMU_READ, MACHINE_DEVICE);
+	machine_destroy(&g.m);
+}
+END_TEST
+
+START_TEST(the_dirty_bit_of_a_large_page)
+{
+	const uint64_t gva = 0x40000000;
+	struct guest g;
+	uint64_t *pde;
+
+	guest_create(&g, 15 << 20, POOL);
+	for (unsigned int i = 0; i < 2; i++) {
+		/* The second has to be taken apart. */
+		pde = machine_word(&g.m, entry_of(&g, gva + (i << 21), 2));
+		*pde = (12 + 2 * i) << 20 | TABLE_BITS | PTE_PS;
+		ends(&g, gva + (i << 21), MMU_READ, MACHINE_DONE);
+		expect(!(*pde & PTE_D));
+		ends(&g, gva + (i << 21), MMU_WRITE, MACHINE_DONE);
+		expect(*pde & PTE_D);
+		expect_eq(touch_range(&g, gva + (i << 21), 32, MMU_WRITE), 0);
+	}
+	machine_destroy(&g.m);
+}
+END_TEST
+
+START_TEST(ram_above_the_hole)
+{
+	const uint64_t high = 0x100000000;
+	struct guest g;
+
+	guest_create(&g, (3ull << 30) + (6 << 20), POOL);
+	map(&g, 0x1000, high | PAGE_BITS);
+	map(&g, 0x2000, (high + (6 << 20)) | PAGE_BITS);
+	map(&g, 0x3000, (high - PAGE_SIZE) | PAGE_BITS);
+	*machine_word(&g.m, entry_of(&g, 0x200000, 2)) = (high + (2 << 20)) | PAGE_BITS | PTE_PS;
+	*machine_word(&g.m, entry_of(&g, 0x400000, 2)) = (high + (4 << 20)) | TABLE_BITS;
+	*machine_word(&g.m, high + (4 << 20)) = high | PAGE_BITS;
+	touch_range(&g, 0x1000, 1, MMU_WRITE);
+	touch_range(&g, 0x200000, 513, MMU_WRITE);
+	expect(tables_is_table(g.m.tables, high + (4 << 20)) && !tables_is_table(g.m.tables, high));
+	machine_destroy(&g.m);
+}
+END_TEST
+
+START_TEST(the_slot_of_the_monitor_is_closed)
+{
+	const uint64_t gva = 0xffff800000001000;
+	struct guest g;
+
+	guest_create(&g, 16 << 20, POOL);
+	map(&g, gva, DATA | PAGE_BITS);
+	for (unsigned int view = 0; view < 2; view++) {
+		uint64_t root;
+
+		g.m.view = view ? VIEW_USER : VIEW_KERNEL;
+		expect_eq(ends(&g, gva, MMU_WRITE, MACHINE_GUEST_FAULT), 1);
+		root = tables_root(g.m.tables, &g.m.cs, g.m.view);
+		expect_eq(*(uint64_t *)(g.m.pool.hva + (root - g.m.pool.gpa) + 256 * 8), MACHINE_MONITOR_PML4E);
+		machine_store(&g.m, g.m.cs.cr3 + 256 * 8, &(uint64_t){0}, 8);
+		expect_eq(*(uint64_t *)(g.m.pool.hva + (root - g.m.pool.gpa) + 256 * 8), MACHINE_MONITOR_PML4E);
+		check(&g.m);
+	}
+	machine_destroy(&g.m);
+}
+END_TEST
+
+START_TEST(one_instruction_gets_through_the_smallest_pool)
+{
+	struct guest g;
+	uint64_t gva[8], gpa;
+	struct walk w;
+
+	/* Far from each other, and the pool full of something else. */
+	guest_create(&g, 16 << 20, TABLES_MIN_PAGES);
+	for (unsigned int i = 0; i < 8; i++) {
+		gva[i] = (uint64_t)(i + 1) << 39 | (uint64_t)i << 30 | (uint64_t)i << 21 | (uint64_t)i << 12;
+		map(&g, gva[i], (DATA + i * PAGE_SIZE) | PAGE_BITS);
+	}
+	for (uint64_t i = 20; i < 36; i++) {
+		map(&g, i << 39, DATA | PAGE_BITS);
+		ends(&g, i << 39, MMU_READ, MACHINE_DONE);
+	}
+	for (unsigned int tries = 0;; tries++) {
+		unsigned int i = 0;
+
+		expect(tries <= 3 * 8);
+		machine_enter(&g.m);
+		while (i < 8 && machine_touch(&g.m, gva[i], MMU_WRITE, &gpa))
+			i++;
+		tables_edits_done(g.m.tables);
+		if (i == 8)
+			break;
+		expect_eq(tables_fault(g.m.tables, &g.m.cs, g.m.view, gva[i], MMU_WRITE, &w), TABLES_FILLED);
+	}
+	expect(tables_stats(g.m.tables).recycled > 0);
+	machine_destroy(&g.m);
+}
+END_TEST
+
+START_TEST(more_edits_than_there_is_room_for)
+{
+	const uint64_t gva = 0x40000000;
+	struct guest g;
+
+	/* A page with a thousand names becomes a table. */
+	guest_create(&g, 16 << 20, POOL);
+	for (uint64_t i = 0; i < 1000; i++)
+		map(&g, gva + i * PAGE_SIZE, DATA | PAGE_BITS);
+	expect(touch_range(&g, gva, 1000, MMU_WRITE) <= 1000 / 8);
+	*machine_word(&g.m, entry_of(&g, 0x200000, 2)) = DATA | TABLE_BITS;
+	*machine_word(&g.m, DATA) = (DATA + PAGE_SIZE) | PAGE_BITS;
+	ends(&g, 0x200000, MMU_WRITE, MACHINE_DONE);
+	expect(tables_stats(g.m.tables).recycled > 0);
+	expect(tables_is_table(g.m.tables, DATA));
+	machine_destroy(&g.m);
+}
+END_TEST
+
+static uint64_t resident_bytes(void)
+{
+	unsigned long size, resident;
+	FILE *f = fopen("/proc/self/statm", "r");
+
+	expect(f && fscanf(f, "%lu %lu", &size, &resident) == 2);
+	fclose(f);
+	return resident * PAGE_SIZE;
+}
+
+START_TEST(memory_for_small_pages)
+{
+	const uint64_t pages = 96 * 256, gva = 0x40000000;
+	struct guest g;
+	uint64_t before;
+
+	guest_create(&g, 100 << 20, POOL);
+	for (uint64_t i = 0; i < pages; i++)
+		map(&g, gva + i * PAGE_SIZE, (DATA + i * PAGE_SIZE) | PAGE_BITS);
+	ends(&g, gva, MMU_READ, MACHINE_DONE);
+	before = resident_bytes();
+	touch_range(&g, gva, pages, MMU_WRITE);
+	expect_msg(resident_bytes() - before <= pages * PAGE_SIZE / 100, "%" PRIu64 " bytes for %" PRIu64 " pages",
+		   resident_bytes() - before, pages);
+	machine_destroy(&g.m);
+}
+END_TEST
+
+START_TEST(a_page_is_no_table_any_more)
+{
+	const uint64_t gva = 0x40000000, window = 0x1000;
+	struct guest g;
+	uint64_t pd, value = 0;
+
+	guest_create(&g, 16 << 20, POOL);
+	map(&g, gva, DATA | PAGE_BITS);
+	pd = entry_of(&g, gva, 2) & ~(PAGE_SIZE - 1);
+	map(&g, window, pd | PAGE_BITS);
+	ends(&g, gva, MMU_WRITE, MACHINE_DONE);
+	ends(&g, window, MMU_READ, MACHINE_DONE);
+
+	/* Flooded: the third store is the last that costs an exit. */
+	for (unsigned int i = 100; i < 103; i++) {
+		expect(ends(&g, window + i * 8, MMU_WRITE, MACHINE_STORE));
+		machine_store(&g.m, pd + i * 8, &value, 8);
+	}
+	expect(!tables_is_table(g.m.tables, pd));
+	expect(touch_range(&g, window, 1, MMU_WRITE) <= 1);
+	expect_eq(touch_range(&g, window, 1, MMU_WRITE), 0);
+	ends(&g, gva, MMU_WRITE, MACHINE_DONE);
+	expect(tables_is_table(g.m.tables, pd));
+
+	/* Not flooded while it is used in between. */
+	for (unsigned int i = 100; i < 110; i++) {
+		machine_store(&g.m, pd + i * 8, &value, 8);
+		map(&g, gva + i * PAGE_SIZE, DATA | PAGE_BITS);
+		ends(&g, gva + i * PAGE_SIZE, MMU_READ, MACHINE_DONE);
+		*machine_word(&g.m, entry_of(&g, gva + 200 * PAGE_SIZE, 1)) = 0;
+	}
+
+	/* An odd store, and a table that nothing leads to any more. */
+	machine_store(&g.m, pd + 8 * 100 + 4, &value, 8);
+	expect(!tables_is_table(g.m.tables, pd));
+	ends(&g, gva, MMU_WRITE, MACHINE_DONE);
+	expect(tables_is_table(g.m.tables, pd));
+	machine_store(&g.m, entry_of(&g, gva, 3), &value, 8);
+	expect(!tables_is_table(g.m.tables, pd));
+	ends(&g, gva, MMU_READ, MACHINE_GUEST_FAULT);
+	machine_destroy(&g.m);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("shadow_tables");
@@ -340,6 +800,17 @@ int main(void)
 	int failed;
 
 	tcase_set_timeout(tc, 600);
+	tcase_add_test(tc, first_touch_of_a_range);
+	tcase_add_test(tc, sixteen_address_spaces_stay_cached);
+	tcase_add_test(tc, large_pages);
+	tcase_add_test(tc, a_large_page_half_of_which_is_ram);
+	tcase_add_test(tc, the_dirty_bit_of_a_large_page);
+	tcase_add_test(tc, ram_above_the_hole);
+	tcase_add_test(tc, the_slot_of_the_monitor_is_closed);
+	tcase_add_test(tc, one_instruction_gets_through_the_smallest_pool);
+	tcase_add_test(tc, more_edits_than_there_is_room_for);
+	tcase_add_test(tc, memory_for_small_pages);
+	tcase_add_test(tc, a_page_is_no_table_any_more);
 	tcase_add_test(tc, random_lives_checked_at_every_step);
 	tcase_add_test(tc, random_lives_in_a_tiny_pool);
 	tcase_add_test(tc, long_random_lives);
