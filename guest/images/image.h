@@ -18,5 +18,6 @@ int user_compute_main(int argc, char **argv);
 int user_echo_main(int argc, char **argv);
 int user_hello_main(int argc, char **argv);
 int user_memory_main(int argc, char **argv);
+int user_mmucost_main(int argc, char **argv);
 int user_procs_main(int argc, char **argv);
 int user_shell_main(int argc, char **argv);

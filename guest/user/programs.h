@@ -7,5 +7,6 @@ int compute_main(int argc, char **argv);
 int echo_main(int argc, char **argv);
 int hello_main(int argc, char **argv);
 int memory_main(int argc, char **argv);
+int mmucost_main(int argc, char **argv);
 int procs_main(int argc, char **argv);
 int shell_main(int argc, char **argv);
