@@ -9,6 +9,8 @@
 #include <unistd.h>
 
 #include "ept/ept.h"
+#include "shadow/shadow.h"
+#include "tests/vm/modes.h"
 #include "tests/vm/spawn.h"
 
 #define RAM (16ull << 20)
@@ -31,7 +33,7 @@ void inside_guest_open(struct inside_guest *g, const struct kvm *kvm, const char
 	g->out = memfd_create("output", MFD_CLOEXEC);
 	ck_assert_int_ge(g->out, 0);
 	g->config = (struct vm_config){
-		.kvm = kvm, .mmu = &ept_mmu, .image = &g->image, .mem = RAM, .console.fd = g->out,
+		.kvm = kvm, .mmu = mmu_is_shadow() ? &shadow_mmu : &ept_mmu, .image = &g->image, .mem = RAM, .console.fd = g->out,
 		.cmdline = words[length] ? words + length + 1 : "",
 	};
 }

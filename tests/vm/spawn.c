@@ -1,5 +1,7 @@
 #include "tests/vm/spawn.h"
 
+#include "tests/vm/modes.h"
+
 #include <check.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -53,16 +55,30 @@ static char *expand(const char *word, size_t length)
 	return whole;
 }
 
+/* `run` without a mode gets that of the test. */
+static char *mode_option(const char *line)
+{
+	char *option;
+
+	if (strncmp(line, "run ", 4) || strstr(line, "--mmu") || !mmu_of_test())
+		return NULL;
+	ck_assert_int_ge(asprintf(&option, "--mmu=%s", mmu_of_test()), 0);
+	return option;
+}
+
 int split_line(const char *line, char **argv, int most)
 {
+	char *mode = mode_option(line);
 	int n = 0;
 
 	argv[n++] = build_path("penumbra");
 	for (;;) {
 		size_t length = strcspn(line, " ");
 
-		ck_assert_int_lt(n, most);
+		ck_assert_int_lt(n, most - 1);
 		argv[n++] = expand(line, length);
+		if (n == 2 && mode)
+			argv[n++] = mode;
 		if (!line[length])
 			break;
 		line += length + 1;
