@@ -20,7 +20,7 @@ enum key { KEY_MMU = 0x100, KEY_CPU, KEY_MEM, KEY_APPEND, KEY_INITRD, KEY_CONSOL
 static const struct argp_option options[] = {
 	{"mmu", KEY_MMU, "MODE", 0, "Who translates guest addresses; `penumbra doctor` lists the modes (default: ept)", 0},
 	{"cpu", KEY_CPU, "MODEL", 0, "CPU the guest sees: base or v2 (default: base)", 0},
-	{"mem", KEY_MEM, "SIZE", 0, "RAM of the guest: a number and K, M, G or T (default: 64M)", 0},
+	{"mem", KEY_MEM, "SIZE", 0, "RAM of the guest: a number and K, M or G (default: 64M)", 0},
 	{"append", KEY_APPEND, "STR", 0, "Command line for the guest; ARGS follow it", 0},
 	{"initrd", KEY_INITRD, "FILE", 0, "A file that the guest finds in its RAM", 0},
 	{"console", KEY_CONSOLE, "WHERE", 0,
@@ -86,7 +86,7 @@ static int set_cpu(struct run_options *o, const char *arg)
 static int set_mem(struct run_options *o, const char *arg)
 {
 	if (parse_size(arg, &o->mem) < 0)
-		return bad("mem", arg, "give a number and K, M, G or T, such as 64M");
+		return bad("mem", arg, "give a number and K, M or G, such as 64M");
 	if (o->mem < MEM_MIN_BYTES || o->mem > MEM_MAX_BYTES)
 		return bad("mem", arg, "must be between 1M and 512G");
 	if (o->mem % PAGE_SIZE)
