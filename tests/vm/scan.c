@@ -197,7 +197,7 @@ struct flip {
 	sem_t done;
 	bool ended;
 	int error;
-	bool intact; /* once the state was exported, the code in RAM is the image's */
+	bool intact; /* after an export, and after the change, the code in RAM is the image's */
 	struct cpu_state cs;
 	uint8_t code[512];
 	const uint8_t *image;
@@ -209,17 +209,26 @@ static bool is_intact(struct flip *f, struct vm *vm)
 	return mem_read(&vm->mem, CODE_GPA, f->code, f->size) == 0 && !memcmp(f->code, f->image, f->size);
 }
 
+/* Takes the state, as a snapshot would, and then changes the mode. */
+static int export_and_change(struct flip *f, struct vm *vm)
+{
+	int r = vcpu_drain(&vm->vcpu);
+
+	if (r == 0)
+		r = vm->mmu->export_state(&vm->vcpu, &f->cs);
+	f->intact = is_intact(f, vm);
+	if (r == 0)
+		r = vm_change_mmu(vm, vm->mmu == &ept_mmu ? &shadow_mmu : &ept_mmu);
+	f->intact = f->intact && is_intact(f, vm);
+	return r;
+}
+
 static void flip_mode(struct vcpu_work *w, struct vm *vm)
 {
 	struct flip *f = (struct flip *)w;
 
+	f->error = vm_ended(vm) ? 0 : export_and_change(f, vm);
 	f->ended = vm_ended(vm);
-	f->error = f->ended ? 0 : vm_change_mmu(vm, vm->mmu == &ept_mmu ? &shadow_mmu : &ept_mmu);
-	f->ended = vm_ended(vm);
-	if (!f->ended && f->error == 0) {
-		f->error = vm->mmu->export_state(&vm->vcpu, &f->cs);
-		f->intact = is_intact(f, vm);
-	}
 	sem_post(&f->done);
 }
 
@@ -248,7 +257,8 @@ START_TEST(flag_across_modes)
 		ck_assert_int_eq(f.error, 0);
 		ck_assert(f.ended || f.intact);
 		flips += !f.ended;
-		usleep((useconds_t)random_below(&r, MAX_PAUSE_US));
+		/* Time to run, in either mode. */
+		usleep((useconds_t)(500 + random_below(&r, MAX_PAUSE_US)));
 	}
 	fleet_ask_end(&fleet, VM_STOPPED);
 	fleet_wait(&fleet);
