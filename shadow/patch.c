@@ -105,7 +105,7 @@ void patches_take_out(struct patches *p, struct mem *m)
 bool patches_find(const struct patches *p, struct mem *m, uint64_t gpa, uint8_t *byte)
 {
 	struct patch key = {.gpa = gpa};
-	const struct patch *found = p->in ? bsearch(&key, p->patch, p->count, sizeof(key), compare) : NULL;
+	const struct patch *found = p->in && p->count ? bsearch(&key, p->patch, p->count, sizeof(key), compare) : NULL;
 
 	if (!found || changed(found, m, gpa) > found->size / 2u)
 		return false;

@@ -143,6 +143,8 @@ static int sweep_segment(struct sweep *w, const struct symbols *symbols)
 {
 	size_t first = 0, last;
 
+	if (!symbols->count)
+		return sweep_range(w, 0, w->size, false);
 	while (first < symbols->count && symbols->symbol[first].gva < w->segment->gva)
 		first++;
 	for (last = first; last < symbols->count && inside(w->segment, symbols->symbol[last].gva); last++)
@@ -276,7 +278,7 @@ int scan_verdict(const struct scan *s, const struct scan_host *host, struct imag
 			continue;
 		if (!refused++) {
 			first = site;
-			note = unknown ? "whether it may depends on the host" :
+			note = unknown ? "whether it does depends on the host" :
 			       rule_verdict(site) == RULE_PATCH ? "it cannot be patched, for no symbol says that this is code" : "";
 		}
 	}

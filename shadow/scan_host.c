@@ -1,5 +1,6 @@
 #include "shadow/scan_host.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -67,30 +68,44 @@ int scan_for_host(struct scan *s, const struct image *im, const struct kvm *k, s
 	r = scan_image(s, im, why);
 	if (r < 0)
 		return r;
-	if (k && scan_asks_host(s))
+	if (scan_asks_host(s))
 		r = scan_host_find(k, host);
 	if (r == 0)
-		r = scan_verdict(s, k ? host : NULL, why);
+		r = scan_verdict(s, host, why);
 	if (r < 0)
 		scan_free(s);
 	return r;
 }
 
+static int open_and_find(struct scan_host *host)
+{
+	struct kvm k;
+	int r = kvm_open(&k);
+
+	if (r < 0)
+		return r;
+	r = scan_host_find(&k, host);
+	kvm_close(&k);
+	return r;
+}
+
 int scan_check(const struct image *im, struct image_reason *why)
 {
-	struct scan_host host;
+	struct scan_host host = {0};
+	bool known = false;
 	struct scan s;
-	struct kvm k;
 	int r;
 
 	why->text[0] = '\0';
-	if (access("/dev/kvm", R_OK | W_OK) < 0)
-		r = scan_for_host(&s, im, NULL, &host, why);
-	else if ((r = kvm_open(&k)) == 0)
-		r = scan_for_host(&s, im, &k, &host, why);
-	else
+	r = scan_image(&s, im, why);
+	if (r < 0)
 		return r;
+	if (scan_asks_host(&s) && access("/dev/kvm", R_OK | W_OK) == 0) {
+		r = open_and_find(&host);
+		known = r == 0;
+	}
 	if (r == 0)
-		scan_free(&s);
+		r = scan_verdict(&s, known ? &host : NULL, why);
+	scan_free(&s);
 	return r;
 }
