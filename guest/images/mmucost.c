@@ -189,6 +189,40 @@ static bool directory_is_right(uint64_t count)
 	return directory_sum == (count + 1) / 2;
 }
 
+/* table-write: a store to a directory each, which are in use, but for the entry that is written. */
+#define DIRECTORY_SPAN (LARGE_PAGE_SIZE * TABLE_ENTRIES)
+#define DIRECTORIES_MAX 128u
+#define UNUSED_ENTRY (TABLE_ENTRIES - 1)
+#define SOFTWARE_BIT 0x200u
+
+static uint64_t *directories[DIRECTORIES_MAX];
+
+static void set_up_directories(uint64_t count)
+{
+	if (count > DIRECTORIES_MAX)
+		machine_usage("mmucost table-write N, N at most 128");
+	for (uint64_t i = 0; i < count; i++) {
+		map_numbered((uint64_t)kernel_pml4, WINDOW + i * DIRECTORY_SPAN, i, PTE_KERNEL_DATA);
+		number_at(WINDOW + i * DIRECTORY_SPAN);
+		directories[i] = entry_at((uint64_t)kernel_pml4, WINDOW + i * DIRECTORY_SPAN, 2);
+	}
+}
+
+static void write_directories(uint64_t count)
+{
+	for (uint64_t i = 0; i < count; i++)
+		*(volatile uint64_t *)&directories[i][UNUSED_ENTRY] = SOFTWARE_BIT;
+}
+
+static bool directories_are_right(uint64_t count)
+{
+	for (uint64_t i = 0; i < count; i++) {
+		if (directories[i][UNUSED_ENTRY] != SOFTWARE_BIT || number_at(WINDOW + i * DIRECTORY_SPAN) != i)
+			return false;
+	}
+	return true;
+}
+
 static uint64_t roots[SPACES_MAX];
 static uint64_t switch_errors;
 
@@ -285,6 +319,7 @@ static const struct operation operations[] = {
 	{ "kernel-touch-clear", set_up_touch_clear, touch, touch_is_right },
 	{ "pte-write", set_up_table, write_table, table_is_right },
 	{ "pde-write", set_up_directory, write_directory, directory_is_right },
+	{ "table-write", set_up_directories, write_directories, directories_are_right },
 	{ "switch", set_up_two, switch_two, switch_is_right },
 	{ "switch-8", set_up_eight, switch_eight, switch_is_right },
 	{ "privileged", NULL, privileged, NULL },

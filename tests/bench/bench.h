@@ -12,7 +12,7 @@ struct report;
 struct bench {
 	const char *penumbra, *bare; /* programs to compare */
 	const char *penumbra_timed, *bare_timed; /* with a clock around KVM_RUN (timed_run.c) */
-	const char *hello, *ports, *idle; /* guest images */
+	const char *hello, *ports, *idle, *mmucost; /* guest images */
 	unsigned int runs;		  /* of a pair of launches */
 };
 
@@ -20,6 +20,7 @@ void bench_launch(const struct bench *b, struct report *r);
 void bench_port_exit(const struct bench *b, struct report *r);
 void bench_memory(const struct bench *b, struct report *r);
 void bench_density(const struct bench *b, struct report *r);
+void bench_shadow(const struct bench *b, struct report *r);
 
 /* calloc() that does not fail. */
 void *bench_alloc(size_t n, size_t size);

@@ -1,5 +1,5 @@
 /*
- * bench [--json] [--check] [--runs N] [--build DIR] [launch] [port-exit] [memory] [density]
+ * bench [--json] [--check] [--runs N] [--build DIR] [launch] [port-exit] [memory] [density] [shadow]
  *
  * Measures what Penumbra's build in DIR costs, beside a floor where there is one; all benchmarks
  * unless some are named.
@@ -26,6 +26,7 @@ static const struct {
 	{"port-exit", bench_port_exit},
 	{"memory", bench_memory},
 	{"density", bench_density},
+	{"shadow", bench_shadow},
 };
 
 #define BENCHMARK_COUNT (sizeof(benchmarks) / sizeof(*benchmarks))
@@ -109,6 +110,7 @@ static const struct {
 	{"guest/hello", offsetof(struct bench, hello)},
 	{"guest/ports", offsetof(struct bench, ports)},
 	{"guest/echo", offsetof(struct bench, idle)},
+	{"guest/mmucost", offsetof(struct bench, mmucost)},
 };
 
 #define PART_COUNT (sizeof(parts) / sizeof(*parts))
@@ -128,7 +130,7 @@ int main(int argc, char **argv)
 {
 	static const struct argp argp = {
 		.options = options, .parser = on_key, .args_doc = "[BENCHMARK…]",
-		.doc = "Measure launch, port-exit, memory and density, or those that are named.",
+		.doc = "Measure launch, port-exit, memory, density and shadow, or those that are named.",
 	};
 	struct settings s = {.bench.runs = DEFAULT_RUNS};
 	char own[PATH_MAX], paths[PART_COUNT][PATH_MAX];

@@ -16,7 +16,7 @@ struct line {
 	enum target_is target_is;
 };
 
-#define REPORT_MAX_LINES 16
+#define REPORT_MAX_LINES 32
 
 struct report {
 	struct line lines[REPORT_MAX_LINES];

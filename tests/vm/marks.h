@@ -1,6 +1,6 @@
 /*
  * A guest run inside the calling process, which learns where the guest stood in its work: every write to the scratch port
- * (guest/abi.h) is a mark, at which time, exits and the MMU mode's statistics are read.
+ * (guest/abi.h) is a mark, at which processor time, exits and the MMU mode's statistics are read.
  */
 #pragma once
 
@@ -15,7 +15,7 @@ struct kvm;
 
 struct mark {
 	uint32_t value;
-	uint64_t ns;	/* of the host's clock */
+	uint64_t ns;	/* processor time of the calling thread so far, the guest's in it */
 	uint64_t exits; /* of KVM_RUN for the guest's doing, this one included */
 	struct mmu_stats stats;
 };
