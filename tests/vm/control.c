@@ -952,6 +952,7 @@ START_TEST(test_longest_name)
 	struct child c;
 	char line[300], path[108];
 	struct outcome o;
+	int fd;
 
 	memset(path, 'x', sizeof(path));
 	memcpy(path, p.directory, strlen(p.directory));
@@ -959,8 +960,9 @@ START_TEST(test_longest_name)
 	path[107] = '\0';
 	snprintf(line, sizeof(line), "run --control %s @echo", path);
 	c = child_start(&(struct spawn){.line = line});
-	while (!is_there(path))
+	while ((fd = try_connect(path)) < 0)
 		usleep(1000);
+	close(fd);
 	o = ctl(path, "quit");
 	assert_outcome(&o, 0, "", "the longest name");
 	outcome_free(&o);
