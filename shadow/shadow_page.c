@@ -39,6 +39,7 @@ static void forget_all(struct tables *t)
 	t->used = 0;
 	t->edits = t->edits_handed = 0;
 	t->roots = 0;
+	t->unsyncs = 0;
 	t->active[VIEW_KERNEL] = t->active[VIEW_USER] = NO_PAGE;
 	t->must_recycle = false;
 }
@@ -157,6 +158,14 @@ uint32_t shadow_page_take(struct tables *t, const struct page_key *k)
 	return n;
 }
 
+static void forget_unsync(struct tables *t, uint64_t gfn)
+{
+	for (unsigned int i = 0; i < t->unsyncs; i++) {
+		if (t->unsync[i] == gfn)
+			t->unsync[i] = t->unsync[--t->unsyncs];
+	}
+}
+
 void shadow_page_give_up(struct tables *t, uint32_t n)
 {
 	struct shadow_page *p = &t->page[n];
@@ -171,6 +180,8 @@ void shadow_page_give_up(struct tables *t, uint32_t n)
 	count = count_of_tables(t, &p->key);
 	if (count)
 		--*count;
+	if (p->unsync && !shadow_page_is_table(t, p->key.gfn))
+		forget_unsync(t, p->key.gfn);
 }
 
 static bool stands_for_table(const struct shadow_page *p, uint64_t gfn)
@@ -178,15 +189,30 @@ static bool stands_for_table(const struct shadow_page *p, uint64_t gfn)
 	return p->key.gfn == gfn && !(p->key.role & ROLE_DIRECT);
 }
 
+/* Any of the pages that stand for a guest table, or NO_PAGE. */
+static uint32_t any_page_of(const struct tables *t, uint64_t gfn)
+{
+	uint32_t n;
+
+	if (t->must_recycle)
+		return NO_PAGE;
+	for (n = *bucket_of(t, gfn); n != NO_PAGE; n = t->page[n].next) {
+		if (stands_for_table(&t->page[n], gfn))
+			break;
+	}
+	return n;
+}
+
 bool shadow_page_is_table(const struct tables *t, uint64_t gfn)
 {
-	if (t->must_recycle)
-		return false;
-	for (uint32_t n = *bucket_of(t, gfn); n != NO_PAGE; n = t->page[n].next) {
-		if (stands_for_table(&t->page[n], gfn))
-			return true;
-	}
-	return false;
+	return any_page_of(t, gfn) != NO_PAGE;
+}
+
+bool shadow_page_is_protected(const struct tables *t, uint64_t gfn)
+{
+	uint32_t n = any_page_of(t, gfn);
+
+	return n != NO_PAGE && !t->page[n].unsync;
 }
 
 unsigned int shadow_pages_of(const struct tables *t, uint64_t gfn, uint32_t *numbers)
@@ -202,4 +228,18 @@ unsigned int shadow_pages_of(const struct tables *t, uint64_t gfn, uint32_t *num
 		numbers[count++] = n;
 	}
 	return count;
+}
+
+void shadow_page_set_unsync(struct tables *t, uint64_t gfn, bool unsync)
+{
+	for (uint32_t n = *bucket_of(t, gfn); n != NO_PAGE; n = t->page[n].next) {
+		if (stands_for_table(&t->page[n], gfn))
+			t->page[n].unsync = unsync;
+	}
+	if (!unsync) {
+		forget_unsync(t, gfn);
+		return;
+	}
+	ensure(t->unsyncs < MAX_UNSYNC);
+	t->unsync[t->unsyncs++] = gfn;
 }

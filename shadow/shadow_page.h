@@ -19,6 +19,7 @@
 #define NO_PAGE UINT32_MAX
 #define MONITOR_SLOT 256u /* of a root: not the guest's */
 #define MAX_ROOTS 32u	  /* 16 pairs */
+#define MAX_UNSYNC 64u	  /* guest tables out of sync at a time; the next one is kept in sync by emulation */
 #define MAX_KEYS 64u	  /* one guest page: 4 levels x (12 roles in the kernel view + 2 in the user view) */
 
 /* A spte by number: page << 9 | index, plus 1; 0 is none. */
@@ -32,6 +33,7 @@ struct spte_link {
 struct shadow_page {
 	struct page_key key;
 	bool live;
+	bool unsync;		/* the guest table is out of sync: writable; so are all pages that stand for it */
 	uint8_t stores;		/* guest stores to its guest table in a row, no fault having used it in between */
 	uint16_t present;	/* sptes that are */
 	uint32_t next;		/* page of the same bucket, or NO_PAGE */
@@ -64,6 +66,9 @@ struct tables {
 	uint32_t active[2]; /* by view: the last root given out, or NO_PAGE; it may have been given up since */
 	uint64_t clock;	    /* of last_use */
 
+	uint64_t unsync[MAX_UNSYNC]; /* gfns */
+	unsigned int unsyncs;
+
 	bool must_recycle;
 	bool marking; /* our own setting of A and D is under way */
 	struct tables_stats stats;
@@ -93,6 +98,12 @@ void shadow_page_give_up(struct tables *t, uint32_t n);
 
 /* Is the guest page shadowed as a table? */
 bool shadow_page_is_table(const struct tables *t, uint64_t gfn);
+
+/* Is it one that the guest must not write to unseen? */
+bool shadow_page_is_protected(const struct tables *t, uint64_t gfn);
+
+/* Takes note that a guest table is out of sync, at most MAX_UNSYNC at a time, or no longer. */
+void shadow_page_set_unsync(struct tables *t, uint64_t gfn, bool unsync);
 
 /* Pages that stand for a guest table: at most MAX_KEYS numbers. Returns how many. */
 unsigned int shadow_pages_of(const struct tables *t, uint64_t gfn, uint32_t *numbers);

@@ -2,6 +2,7 @@
 
 #include "shadow/rmap.h"
 #include "shadow/table_entry.h"
+#include "shadow/table_sync.h"
 #include "vmm/ensure.h"
 #include "vmm/mem.h"
 
@@ -37,7 +38,7 @@ static uint64_t small_spte(const struct tables *t, const struct page_key *k, uin
 
 	if (!rights || !is_ram(t, target))
 		return 0;
-	if (shadow_page_is_table(t, target >> 12))
+	if (shadow_page_is_protected(t, target >> 12))
 		rights &= ~PTE_W;
 	return target | rights;
 }
@@ -48,16 +49,30 @@ static uint64_t page_spte(const struct tables *t, uint32_t child, uint64_t right
 	return shadow_page_gpa(t, child) | (rights & ~PTE_D);
 }
 
+/* A guest table that also serves at a higher level cannot stay out of sync. */
+static bool joins_unsync(struct tables *t, const struct page_key *k)
+{
+	if (!shadow_page_is_table(t, k->gfn) || shadow_page_is_protected(t, k->gfn))
+		return false;
+	if (k->level == 1)
+		return true;
+	sync_table(t, k->gfn);
+	return false;
+}
+
 uint32_t fill_page(struct tables *t, const struct page_key *k)
 {
 	uint32_t n = shadow_page_find(t, k);
-	bool table = (k->role & ROLE_DIRECT) || shadow_page_is_table(t, k->gfn);
+	bool direct = k->role & ROLE_DIRECT, unsync;
 
 	if (n != NO_PAGE)
 		return n;
-	n = shadow_page_take(t, k);
-	if (n != NO_PAGE && !table)
+	unsync = !direct && joins_unsync(t, k);
+	if (!direct && !shadow_page_is_table(t, k->gfn))
 		write_protect(t, k->gfn);
+	n = shadow_page_take(t, k);
+	if (n != NO_PAGE)
+		t->page[n].unsync = unsync;
 	return t->must_recycle ? NO_PAGE : n;
 }
 
@@ -101,6 +116,9 @@ static uint32_t descend(struct tables *t, uint32_t page, unsigned int index, uin
 
 	if (child == NO_PAGE)
 		return NO_PAGE;
+	/* INVLPG may have passed by while there was no way from here to the child, so nothing old may come in this way. */
+	if (t->page[child].unsync && gfn_of(spte_get(t, page, index)) != shadow_page_gpa(t, child) >> 12)
+		child = sync_page(t, child);
 	spte_set(t, page, index, page_spte(t, child, spte_rights(k, gpte)));
 	return t->must_recycle ? NO_PAGE : child;
 }
@@ -154,23 +172,19 @@ static uint64_t updated_large_spte(const struct page_key *k, uint64_t old, uint6
 	return gpte_target(2, gpte) | PTE_PS | rights;
 }
 
-void fill_update(struct tables *t, uint32_t page, unsigned int index)
+uint64_t fill_updated(const struct tables *t, uint32_t page, unsigned int index)
 {
 	const struct page_key *k = &t->page[page].key;
-	uint64_t gpte = gpte_of(t, k, index), old = spte_get(t, page, index), spte;
+	uint64_t gpte = gpte_of(t, k, index), old = spte_get(t, page, index);
 
 	if (!(old & PTE_P) || (k->level == WALK_LEVELS && index == MONITOR_SLOT))
-		return;
+		return old;
 	switch (spte_kind(k->level, old)) {
 	case SPTE_SMALL:
-		spte = small_spte(t, k, gpte);
-		break;
+		return small_spte(t, k, gpte);
 	case SPTE_LARGE:
-		spte = updated_large_spte(k, old, gpte);
-		break;
+		return updated_large_spte(k, old, gpte);
 	default:
-		spte = updated_page_spte(t, k, old, gpte);
-		break;
+		return updated_page_spte(t, k, old, gpte);
 	}
-	spte_set(t, page, index, spte);
 }

@@ -15,5 +15,8 @@ uint32_t fill_page(struct tables *t, const struct page_key *k);
  */
 void fill_path(struct tables *t, uint32_t root, uint64_t gva, const struct walk *w);
 
-/* The entry's gpte has changed: makes a present entry right again, or not present. */
-void fill_update(struct tables *t, uint32_t page, unsigned int index);
+/*
+ * What the entry is to say now that its gpte may have changed: a present entry something right, or not present; one that is
+ * not present stays so.
+ */
+uint64_t fill_updated(const struct tables *t, uint32_t page, unsigned int index);

@@ -6,6 +6,7 @@
 #include "shadow/shadow_page.h"
 #include "shadow/table_entry.h"
 #include "shadow/table_fill.h"
+#include "shadow/table_sync.h"
 #include "vmm/cpu_state.h"
 #include "vmm/ensure.h"
 #include "vmm/log.h"
@@ -118,6 +119,12 @@ static void guest_fault(const struct cpu_state *cs, unsigned int access, struct 
 		w->error |= PF_FETCH;
 }
 
+/* A write to a table: true if it must be emulated, false if it may just happen. */
+static bool must_emulate(struct tables *t, unsigned int access, uint64_t gfn)
+{
+	return (access & MMU_WRITE) && shadow_page_is_protected(t, gfn) && !sync_let_go(t, gfn);
+}
+
 enum tables_verdict tables_fault(struct tables *t, const struct cpu_state *cs, enum view view, uint64_t gva,
 				 unsigned int access, struct walk *w)
 {
@@ -132,15 +139,13 @@ enum tables_verdict tables_fault(struct tables *t, const struct cpu_state *cs, e
 		if (frame_number(t, w->gpa >> PAGE_SHIFT) == UINT64_MAX)
 			return TABLES_DEVICE;
 		root = root_of(t, cs, view);
-		if ((access & MMU_WRITE) && shadow_page_is_table(t, w->gpa >> PAGE_SHIFT))
+		if (must_emulate(t, access, w->gpa >> PAGE_SHIFT))
 			return TABLES_STORE;
 	} while (!mark(t, w, access));
 	if (root != NO_PAGE)
 		fill_path(t, root, gva, w);
 	/* The way there may have made a table of it. */
-	if ((access & MMU_WRITE) && shadow_page_is_table(t, w->gpa >> PAGE_SHIFT))
-		return TABLES_STORE;
-	return TABLES_FILLED;
+	return must_emulate(t, access, w->gpa >> PAGE_SHIFT) ? TABLES_STORE : TABLES_FILLED;
 }
 
 /* True if the store looks as if the guest page were no table (any longer). */
@@ -191,6 +196,11 @@ static bool is_active_root(const struct tables *t, const uint32_t *pages, unsign
 	return false;
 }
 
+static void update(struct tables *t, uint32_t page, unsigned int index)
+{
+	spte_set(t, page, index, fill_updated(t, page, index));
+}
+
 /* Stored to: [gpa, gpa + size) of one page. */
 static void page_stored(struct tables *t, uint64_t gpa, uint64_t size, bool is_odd)
 {
@@ -208,7 +218,7 @@ static void page_stored(struct tables *t, uint64_t gpa, uint64_t size, bool is_o
 		for (uint64_t at = gpa & ~7ull; at < gpa + size; at += sizeof(uint64_t)) {
 			/* A table that leads to itself may have been given up by the entry before. */
 			if (t->page[pages[i]].live)
-				fill_update(t, pages[i], at % PAGE_SIZE / sizeof(uint64_t));
+				update(t, pages[i], at % PAGE_SIZE / sizeof(uint64_t));
 		}
 	}
 }
@@ -253,16 +263,18 @@ void tables_forget(struct tables *t, uint64_t gpa, uint64_t size)
 
 bool tables_is_table(const struct tables *t, uint64_t gpa)
 {
-	return shadow_page_is_table(t, gpa >> PAGE_SHIFT);
+	return shadow_page_is_protected(t, gpa >> PAGE_SHIFT);
 }
 
-/* Everything is in sync at all times: there is nothing that a flush could bring up to date. */
 void tables_invlpg(struct tables *t, const struct cpu_state *cs, uint64_t gva)
 {
+	sync_address(t, cs->cr3, gva);
 }
 
+/* Not only what belongs to the new CR3: a table can be everybody's. */
 void tables_load_cr3(struct tables *t, const struct cpu_state *cs)
 {
+	sync_all(t);
 }
 
 const struct tables_edit *tables_edits(struct tables *t, size_t *count)

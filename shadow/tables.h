@@ -12,14 +12,18 @@
  *     the gpte is dirty. A spte never points at the monitor but to a shadow page, never carries G, always U, A and (leaf) D.
  *  3. Kernel view: guest supervisor pages are user pages; user pages are there too, not executable under SMEP, writable
  *     regardless of W if CR0.WP = 0. User view: user pages only.
- *  4. Guest pages that are shadowed as tables are not writable through any spte, in any view, large sptes included.
+ *  4. Guest pages that are shadowed as tables, and in sync, are not writable through any spte, in any view. Large sptes are
+ *     not there at all for frames that are shadowed as tables.
  *  5. The reverse map holds every leaf spte of every guest page, the parent lists every non-leaf spte of a shadow page.
  *  6. Guest stores to shadowed pages are reported (tables_stored()) before the guest runs on; hence no present spte is ever
- *     older than its gpte. Exception: none, leaf tables are in sync as well.
+ *     older than its gpte. Exception: tables that serve at the last level only may go out of sync. Those the guest writes
+ *     to unseen, and their present sptes are as old as a TLB's entry might be: what the gpte said at some time since the
+ *     guest last loaded CR3, or executed INVLPG for an address that leads there. A load of CR3 brings all back into sync;
+ *     the page is then protected again. A table that comes to serve at a higher level is in sync from that moment.
  *  7. Entries change in one of two ways. From outside (a plain store by the VMM): only not-present to present, and pure
- *     widening of a 4 KiB spte for the same frame. Anything else, and anything on an entry that has an edit pending, goes to the list of
- *     edits, which the monitor's generated code carries out inside the VM before the guest runs on, in order, followed by
- *     a CR3 reload. This is coherent with and without nested paging (docs/hosts.md).
+ *     widening of a 4 KiB spte for the same frame. Anything else, and anything on an entry that has an edit pending, goes
+ *     to the list of edits, which the monitor's generated code carries out inside the VM before the guest runs on, in
+ *     order, followed by a CR3 reload. This is coherent with and without nested paging (docs/hosts.md).
  *  8. A page taken out of use is not used again before the pool has been recycled (all translations the host may hold of
  *     it dropped, the page zeroed).
  *  9. What the guest can cause is bounded: pages of the pool, edits, reverse-map entries. When something runs out, all
@@ -58,12 +62,16 @@ struct tables_stats {
 	uint64_t fills;		 /* sptes made present by a fault */
 	uint64_t prefetched;	 /* neighbours made present along with them */
 	uint64_t gpte_stores;	 /* guest stores to shadowed table pages */
+	uint64_t unsynced;	 /* guest tables let out of sync, to be written to without exits */
 	uint64_t unshadowed;	 /* guest table pages given up (flooded, odd stores, freed) */
 	uint64_t recycled;	 /* times everything was dropped: no room, or tables_drop_all() */
 	uint64_t root_hits, root_misses;
 };
 
-/* Memory lent for shadow pages: `pages` pages at host address hva, which the guest CPU sees at gpa, above all RAM. All zero. */
+/*
+ * Memory lent for shadow pages: `pages` pages at host address hva, which the guest CPU sees at gpa, above all RAM. All
+ * zero.
+ */
 struct tables_pool {
 	uint8_t *hva;
 	uint64_t gpa;
@@ -79,7 +87,7 @@ void tables_destroy(struct tables *t);
 enum tables_verdict {
 	TABLES_FILLED,	    /* the access will succeed now */
 	TABLES_GUEST_FAULT, /* the guest's own fault: walk->error */
-	TABLES_STORE,	    /* a permitted write to a page shadowed as a table: emulate it, then tables_stored() */
+	TABLES_STORE,	    /* a permitted write to a table that stays in sync: emulate it, then tables_stored() */
 	TABLES_DEVICE,	    /* permitted, but walk->gpa is not RAM: emulate it */
 };
 
@@ -102,10 +110,10 @@ void tables_stored(struct tables *t, uint64_t gpa, uint64_t size);
 /* The VMM is about to store to [gpa, gpa + size), values unknown: pages of it that are shadowed are so no longer. */
 void tables_forget(struct tables *t, uint64_t gpa, uint64_t size);
 
-/* True if the page is shadowed as a table. */
+/* True if the page is shadowed as a table and in sync: stores to it are emulated, and reported. */
 bool tables_is_table(const struct tables *t, uint64_t gpa);
 
-/* The guest executed INVLPG or loaded CR3. */
+/* The guest executed INVLPG, or loaded CR3 (the same or another) or whatever else flushes its TLB. */
 void tables_invlpg(struct tables *t, const struct cpu_state *cs, uint64_t gva);
 void tables_load_cr3(struct tables *t, const struct cpu_state *cs);
 

@@ -96,24 +96,55 @@ static bool check_keys(struct check *c)
 	return true;
 }
 
-static bool table_at(const struct check *c, uint64_t gfn)
+/* Pages that stand for the guest table, or of those the ones in sync. */
+static unsigned int tables_at(const struct check *c, uint64_t gfn, bool in_sync)
 {
+	unsigned int count = 0;
+
 	for (uint32_t n = 0; n < c->t->used; n++) {
 		const struct shadow_page *p = &c->t->page[n];
 
-		if (p->live && p->key.gfn == gfn && !(p->key.role & ROLE_DIRECT))
-			return true;
+		count += p->live && p->key.gfn == gfn && !(p->key.role & ROLE_DIRECT) && (!in_sync || !p->unsync);
 	}
-	return false;
+	return count;
 }
 
-/* The guest's entry, or what stands for it in the parts of a large page. */
-static uint64_t guest_entry(const struct check *c, const struct page_key *k, unsigned int i)
+/* Invariant 6: what is out of sync is so in all its pages, of the last level, and in the list. */
+static bool check_unsync(struct check *c)
 {
+	const struct tables *t = c->t;
+
+	for (uint32_t n = 0; n < t->used; n++) {
+		const struct shadow_page *p = &t->page[n];
+		unsigned int listed = 0;
+
+		for (unsigned int i = 0; i < t->unsyncs; i++)
+			listed += t->unsync[i] == p->key.gfn;
+		if (!p->live || (p->key.role & ROLE_DIRECT))
+			continue;
+		if (listed != p->unsync || (p->unsync && (p->key.level > 1 || tables_at(c, p->key.gfn, true))))
+			return bad(c, "page %u: level %u, out of sync %d, listed %u", n, p->key.level, p->unsync, listed);
+	}
+	for (unsigned int i = 0; i < t->unsyncs; i++) {
+		if (!tables_at(c, t->unsync[i], false))
+			return bad(c, "gfn 0x%" PRIx64 " is out of sync and no table", t->unsync[i]);
+	}
+	return true;
+}
+
+/*
+ * The guest's entry, or what stands for it in the parts of a large page. What a table out of sync maps has to be taken from
+ * the spte.
+ */
+static uint64_t guest_entry(const struct check *c, uint32_t page, unsigned int i)
+{
+	const struct page_key *k = &c->t->page[page].key;
 	uint64_t gpte = 0;
 
 	if (k->role & ROLE_DIRECT)
 		return (k->gfn + i) * PAGE_SIZE | 0x67;
+	if (c->t->page[page].unsync && (entry(c, page, i) & 1))
+		return entry(c, page, i);
 	if (mem_read(c->t->mem, k->gfn * PAGE_SIZE + i * 8, &gpte, 8) < 0)
 		return 0;
 	return gpte;
@@ -148,14 +179,17 @@ static bool check_rights(struct check *c, uint32_t page, unsigned int i, uint64_
 		may_write = false;
 	if (leaf && (k->role & ROLE_SMEP) && (k->role & ROLE_USER_PATH) && (gpte >> 2 & 1))
 		no_exec = true;
+	if ((spte & 0x100) || !(spte & 4) || !(spte & 0x20) || (spte & 0x18))
+		return bad(c, "page %u entry %u: 0x%" PRIx64 " has G, PCD or PWT, or no U or A", page, i, spte);
+	/* Nobody knows any more what the gpte said when the entry was filled. */
+	if (c->t->page[page].unsync)
+		return true;
 	if (!may_be_present(k, gpte))
 		return bad(c, "page %u entry %u: present, gpte 0x%" PRIx64 " must not be", page, i, gpte);
 	if ((spte & 2) && !may_write)
 		return bad(c, "page %u entry %u: writable, gpte 0x%" PRIx64 " is not", page, i, gpte);
 	if (!(spte >> 63) && no_exec)
 		return bad(c, "page %u entry %u: executable, gpte 0x%" PRIx64 " is not", page, i, gpte);
-	if ((spte & 0x100) || !(spte & 4) || !(spte & 0x20) || (spte & 0x18))
-		return bad(c, "page %u entry %u: 0x%" PRIx64 " has G, PCD or PWT, or no U or A", page, i, spte);
 	return true;
 }
 
@@ -169,7 +203,7 @@ static bool check_mapping(struct check *c, uint32_t page, unsigned int i, uint64
 	for (uint64_t gpa = first; gpa < first + frames * PAGE_SIZE; gpa += PAGE_SIZE) {
 		if (!ram(c, gpa))
 			return bad(c, "page %u entry %u: maps 0x%" PRIx64 ", which is not RAM", page, i, gpa);
-		if (((spte & 2) || frames > 1) && table_at(c, gpa / PAGE_SIZE))
+		if (((spte & 2) || frames > 1) && tables_at(c, gpa / PAGE_SIZE, frames == 1))
 			return bad(c, "page %u entry %u: maps the table at 0x%" PRIx64 " writable", page, i, gpa);
 	}
 	return true;
@@ -200,7 +234,7 @@ static bool check_child(struct check *c, uint32_t page, unsigned int i, uint64_t
 static bool check_entry(struct check *c, uint32_t page, unsigned int i)
 {
 	const struct page_key *k = &c->t->page[page].key;
-	uint64_t spte = entry(c, page, i), gpte = guest_entry(c, k, i);
+	uint64_t spte = entry(c, page, i), gpte = guest_entry(c, page, i);
 
 	if (is_monitor_entry(c, page, i))
 		return spte == c->t->monitor_pml4e || bad(c, "root %u: no monitor", page);
@@ -263,7 +297,7 @@ static bool check_frame(struct check *c, uint64_t frame, uint64_t gpa)
 	if (!check_list(c, c->t->large_maps[frame / LARGE_FRAMES], gpa, true, true))
 		return false;
 	for (uint64_t i = 0; i < LARGE_FRAMES; i++)
-		tables += table_at(c, gpa / PAGE_SIZE + i);
+		tables += tables_at(c, gpa / PAGE_SIZE + i, false) > 0;
 	return tables == c->t->tables_in_large[frame / LARGE_FRAMES] ||
 	       bad(c, "0x%" PRIx64 ": %u tables, counted %u", gpa, tables, c->t->tables_in_large[frame / LARGE_FRAMES]);
 }
@@ -322,10 +356,10 @@ static bool check_paths(struct check *c, const struct page_key *root, uint32_t p
 	const struct page_key *k = &c->t->page[page].key;
 
 	for (unsigned int i = 0; i < TABLE_ENTRIES && c->paths < PATHS_MAX; i++) {
-		uint64_t spte = entry(c, page, i), gpte = guest_entry(c, k, i);
+		uint64_t spte = entry(c, page, i), gpte = guest_entry(c, page, i);
 		struct path p = so_far;
 
-		if (is_monitor_entry(c, page, i) || !(spte & 1))
+		if (is_monitor_entry(c, page, i) || !(spte & 1) || c->t->page[page].unsync)
 			continue;
 		c->paths++;
 		p.shadow_write &= (spte & 2) != 0;
@@ -372,7 +406,7 @@ const char *tables_check(struct tables *t)
 	c.entry = calloc(entries + 1, sizeof(*c.entry));
 	c.seen = calloc(entries + 1, sizeof(*c.seen));
 	snprintf(t->complaint, sizeof(t->complaint), "no memory for the check");
-	good = c.entry && c.seen && check_edits(&c) && check_keys(&c) && check_entries(&c) && check_lists(&c) && check_roots(&c);
+	good = c.entry && c.seen && check_edits(&c) && check_keys(&c) && check_unsync(&c) && check_entries(&c) && check_lists(&c) && check_roots(&c);
 	free(c.entry);
 	free(c.seen);
 	return good ? NULL : t->complaint;
