@@ -200,19 +200,19 @@ static bool valid_pat(uint64_t value)
 	return true;
 }
 
-static bool holds_address(enum cpu_msr msr)
-{
-	return msr == CPU_MSR_LSTAR || msr == CPU_MSR_CSTAR || msr == CPU_MSR_KERNEL_GS_BASE ||
-	       msr == CPU_MSR_SYSENTER_ESP || msr == CPU_MSR_SYSENTER_EIP;
-}
-
 static bool valid_msr(enum cpu_msr msr, uint64_t value)
 {
-	if (holds_address(msr))
+	if (msr == CPU_MSR_LSTAR || msr == CPU_MSR_CSTAR || msr == CPU_MSR_KERNEL_GS_BASE)
 		return privileged_canonical(value);
-	if (msr == CPU_MSR_PAT)
-		return valid_pat(value);
-	return msr != CPU_MSR_SFMASK || !(value & UPPER_HALF);
+	return msr != CPU_MSR_PAT || valid_pat(value);
+}
+
+/* The CPU model has no SYSENTER in long mode: its addresses may be anything, and are kept canonical as KVM keeps them. */
+static uint64_t kept_msr(enum cpu_msr msr, uint64_t value)
+{
+	bool address = msr == CPU_MSR_SYSENTER_ESP || msr == CPU_MSR_SYSENTER_EIP;
+
+	return address ? (uint64_t)((int64_t)(value << 16) >> 16) : value;
 }
 
 static int find_msr(uint32_t number)
@@ -237,7 +237,7 @@ enum insn_result control_wrmsr(const struct privileged_insn *x)
 		return gp(x);
 	if (msr == CPU_MSR_TSC)
 		return x->p->write_tsc(x->p, value) ? privileged_done(x, 0) : INSN_ENDED;
-	x->cs->msr[msr] = value;
+	x->cs->msr[msr] = kept_msr((enum cpu_msr)msr, value);
 	return privileged_done(x, 0);
 }
 

@@ -5,6 +5,7 @@
 
 #include "shadow/descriptor.h"
 #include "shadow/rflags.h"
+#include "vmm/mem.h"
 #include "vmm/mmu.h"
 
 #define GATE_BYTES 16u
@@ -56,8 +57,11 @@ static struct trap idt_trap(const struct delivery *d, uint8_t vector)
 static enum insn_result read_guest(struct delivery *d, uint64_t gva, void *to, uint32_t size)
 {
 	struct gfault fault;
-	int r = gmem_read(d->g, gva, to, size, MMU_READ, &fault);
+	int r;
 
+	if (!gmem_canonical(gva, size))
+		return raise(d, trap_gp(d->ext));
+	r = gmem_read(d->g, gva, to, size, MMU_READ, &fault);
 	if (r == 0)
 		return INSN_DONE;
 	return r == -EFAULT ? raise(d, trap_of_fault(&fault)) : INSN_ENDED;
@@ -113,22 +117,34 @@ static enum insn_result find_code(struct delivery *d)
 	return canonical(d->gate.offset) ? INSN_DONE : raise(d, trap_gp(d->ext));
 }
 
-static enum insn_result find_stack(struct delivery *d)
+static enum insn_result bad_stack(struct delivery *d)
+{
+	return raise(d, (struct trap){.vector = TRAP_SS, .has_error = true, .error = d->ext});
+}
+
+/* RSP from the TSS: for the handler's ring, or by the gate's IST. */
+static enum insn_result new_stack(struct delivery *d)
 {
 	const struct cpu_segment *tr = &d->cs->segment[CPU_TR];
-	bool inner = d->cpl < gmem_cpl(d->cs);
 	uint32_t offset = d->gate.ist ? TSS_IST(d->gate.ist) : TSS_RSP(d->cpl);
+	enum insn_result r;
+
+	if (offset + 7 > tr->limit)
+		return raise(d, trap_selector(TRAP_TS, tr->selector, d->ext));
+	r = read_guest(d, tr->base + offset, &d->rsp, sizeof(d->rsp));
+	if (r != INSN_DONE)
+		return r;
+	return canonical(d->rsp) ? INSN_DONE : bad_stack(d);
+}
+
+static enum insn_result find_stack(struct delivery *d)
+{
 	enum insn_result r = INSN_DONE;
 
 	d->rsp = d->cs->gpr[CPU_RSP];
-	if (d->gate.ist || inner) {
-		if (offset + 7 > tr->limit)
-			return raise(d, trap_selector(TRAP_TS, tr->selector, d->ext));
-		r = read_guest(d, tr->base + offset, &d->rsp, sizeof(d->rsp));
-	}
+	if (d->gate.ist || d->cpl < gmem_cpl(d->cs))
+		r = new_stack(d);
 	d->rsp &= ~15ull;
-	if (r == INSN_DONE && !canonical(d->rsp - 1))
-		return raise(d, (struct trap){.vector = TRAP_SS, .has_error = true, .error = d->ext});
 	return r;
 }
 
@@ -139,6 +155,34 @@ static uint64_t pushed_rflags(const struct delivery *d)
 	return d->cs->rflags | (restarts ? RFLAGS_RF : 0);
 }
 
+/*
+ * Pushes go from the top down, so it is the highest quadword of the first page that cannot be written whose address CR2 gets,
+ * and what lies above it has been written by then. The stack is aligned: no quadword crosses a page.
+ */
+static enum insn_result push(struct delivery *d, const uint64_t *words, uint32_t size)
+{
+	unsigned int access = MMU_WRITE | (d->cpl == 3 ? MMU_USER : 0);
+
+	while (size) {
+		uint32_t room = (uint32_t)((d->rsp - 1) % PAGE_SIZE + 1), piece = size < room ? size : room;
+		struct gfault fault;
+		int r;
+
+		if (!canonical(d->rsp - 1))
+			return bad_stack(d);
+		r = gmem_write(d->g, d->rsp - piece, (const uint8_t *)words + size - piece, piece, access, &fault);
+		if (r == -EFAULT) {
+			fault.gva = d->rsp - sizeof(*words);
+			return raise(d, trap_of_fault(&fault));
+		}
+		if (r < 0)
+			return INSN_ENDED;
+		d->rsp -= piece;
+		size -= piece;
+	}
+	return INSN_DONE;
+}
+
 static enum insn_result push_frame(struct delivery *d)
 {
 	const struct cpu_state *cs = d->cs;
@@ -147,14 +191,8 @@ static enum insn_result push_frame(struct delivery *d)
 		cs->gpr[CPU_RSP], cs->segment[CPU_SS].selector,
 	};
 	unsigned int skip = d->event->has_error ? 0 : 1;
-	uint32_t size = (6 - skip) * 8;
-	struct gfault fault;
-	int r = gmem_write(d->g, d->rsp - size, frame + skip, size, MMU_WRITE | (d->cpl == 3 ? MMU_USER : 0), &fault);
 
-	if (r < 0)
-		return r == -EFAULT ? raise(d, trap_of_fault(&fault)) : INSN_ENDED;
-	d->rsp -= size;
-	return INSN_DONE;
+	return push(d, frame + skip, (6 - skip) * (uint32_t)sizeof(*frame));
 }
 
 static void enter_handler(struct delivery *d)
@@ -180,8 +218,6 @@ static enum insn_result deliver_once(struct delivery *d)
 	static enum insn_result (*const steps[])(struct delivery *) = {find_gate, find_code, find_stack, push_frame};
 	enum insn_result r = INSN_DONE;
 
-	if (d->event->vector == TRAP_PF && d->source == DELIVER_FAULT)
-		d->cs->cr2 = d->event->cr2;
 	for (unsigned int i = 0; i < sizeof(steps) / sizeof(*steps) && r == INSN_DONE; i++)
 		r = steps[i](d);
 	if (r == INSN_DONE)
@@ -208,6 +244,8 @@ enum deliver_result deliver(struct gmem *g, const struct trap *trap, enum delive
 {
 	struct trap event = *trap, fault;
 
+	if (source == DELIVER_FAULT && trap->vector == TRAP_PF)
+		g->cs->cr2 = trap->cr2;
 	for (;;) {
 		struct delivery d = {.g = g, .cs = g->cs, .event = &event, .source = source, .length = length,
 				     .ext = source != DELIVER_SOFTWARE, .fault = &fault};
@@ -215,6 +253,9 @@ enum deliver_result deliver(struct gmem *g, const struct trap *trap, enum delive
 
 		if (r != INSN_TRAP)
 			return r == INSN_DONE ? DELIVER_DONE : DELIVER_ENDED;
+		/* Even if it is a double fault that is delivered for it. */
+		if (fault.vector == TRAP_PF)
+			g->cs->cr2 = fault.cr2;
 		if (source == DELIVER_FAULT && event.vector == TRAP_DF)
 			return DELIVER_SHUTDOWN;
 		if (source == DELIVER_FAULT && doubles(event.vector, fault.vector))

@@ -6,6 +6,7 @@
 
 #define SELECTOR_TI 4u
 #define DESCRIPTOR_G 0x800u
+#define UPPER_TYPE (0x1full << 40) /* where a descriptor of its own would have its type */
 
 struct trap trap_selector(uint8_t vector, uint16_t selector, uint32_t ext)
 {
@@ -15,8 +16,13 @@ struct trap trap_selector(uint8_t vector, uint16_t selector, uint32_t ext)
 static enum insn_result read_table(struct gmem *g, uint64_t gva, void *to, uint32_t size, struct trap *trap)
 {
 	struct gfault fault;
-	int r = gmem_read(g, gva, to, size, MMU_READ, &fault);
+	int r;
 
+	if (!gmem_canonical(gva, size)) {
+		*trap = trap_gp(0);
+		return INSN_TRAP;
+	}
+	r = gmem_read(g, gva, to, size, MMU_READ, &fault);
 	if (r == 0)
 		return INSN_DONE;
 	*trap = trap_of_fault(&fault);
@@ -35,47 +41,68 @@ static struct cpu_segment unpack(uint16_t selector, uint64_t raw)
 	return seg;
 }
 
+static enum insn_result bad_selector(uint16_t selector, uint32_t ext, struct trap *trap)
+{
+	*trap = trap_selector(TRAP_GP, selector, ext);
+	return INSN_TRAP;
+}
+
 enum insn_result descriptor_read(struct gmem *g, uint16_t selector, uint32_t ext, struct descriptor *d,
 				 struct trap *trap)
 {
 	const struct cpu_segment *ldt = &g->cs->segment[CPU_LDTR];
 	bool local = selector & SELECTOR_TI;
-	uint64_t base = local ? ldt->base : g->cs->gdt.base, raw = 0, upper = 0;
+	uint64_t base = local ? ldt->base : g->cs->gdt.base, raw = 0;
 	uint32_t limit = local ? (ldt->attributes & CPU_SEGMENT_PRESENT ? ldt->limit : 0) : g->cs->gdt.limit;
 	uint32_t offset = selector & ~7u;
 	enum insn_result r;
 
-	if (offset + 7 > limit) {
-		*trap = trap_selector(TRAP_GP, selector, ext);
-		return INSN_TRAP;
-	}
+	if (offset + 7 > limit)
+		return bad_selector(selector, ext, trap);
 	d->gva = base + offset;
 	r = read_table(g, d->gva, &raw, sizeof(raw), trap);
+	d->segment = unpack(selector, raw);
+	return r;
+}
+
+enum insn_result descriptor_read_upper(struct gmem *g, struct descriptor *d, struct trap *trap)
+{
+	uint32_t offset = d->segment.selector & ~7u;
+	uint64_t upper = 0;
+	enum insn_result r;
+
+	if (offset + 15 > g->cs->gdt.limit)
+		return bad_selector(d->segment.selector, 0, trap);
+	r = read_table(g, d->gva + 8, &upper, sizeof(upper), trap);
 	if (r != INSN_DONE)
 		return r;
-	d->segment = unpack(selector, raw);
-	if (d->segment.attributes & SEGMENT_S)
-		return INSN_DONE;
-	if (offset + 15 > limit) {
-		*trap = trap_selector(TRAP_GP, selector, ext);
-		return INSN_TRAP;
-	}
-	r = read_table(g, d->gva + 8, &upper, sizeof(upper), trap);
 	d->segment.base |= upper << 32;
-	return r;
+	if (upper & UPPER_TYPE || !gmem_canonical(d->segment.base, 1))
+		return bad_selector(d->segment.selector, 0, trap);
+	return INSN_DONE;
+}
+
+enum insn_result descriptor_set_type(struct gmem *g, struct descriptor *d, unsigned int bits, struct trap *trap)
+{
+	uint64_t gva = d->gva + sizeof(uint32_t);
+	struct gfault fault;
+	uint32_t word;
+	int r = gmem_read(g, gva, &word, sizeof(word), MMU_READ, &fault);
+
+	word |= bits << 8;
+	if (r == 0)
+		r = gmem_write(g, gva, &word, sizeof(word), MMU_WRITE, &fault);
+	if (r == 0) {
+		d->segment.attributes = (uint16_t)(d->segment.attributes | bits);
+		return INSN_DONE;
+	}
+	*trap = trap_of_fault(&fault);
+	return r == -EFAULT ? INSN_TRAP : INSN_ENDED;
 }
 
 enum insn_result descriptor_mark(struct gmem *g, struct descriptor *d, struct trap *trap)
 {
-	struct gfault fault;
-	uint8_t type = (uint8_t)(d->segment.attributes | SEGMENT_ACCESSED);
-	int r;
-
 	if (d->segment.attributes & SEGMENT_ACCESSED)
 		return INSN_DONE;
-	r = gmem_write(g, d->gva + 5, &type, 1, MMU_WRITE, &fault);
-	if (r == 0)
-		d->segment.attributes |= SEGMENT_ACCESSED;
-	*trap = trap_of_fault(&fault);
-	return r == 0 ? INSN_DONE : r == -EFAULT ? INSN_TRAP : INSN_ENDED;
+	return descriptor_set_type(g, d, SEGMENT_ACCESSED, trap);
 }

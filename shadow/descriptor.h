@@ -49,14 +49,23 @@ static inline bool selector_is_null(uint16_t selector)
 }
 
 /*
- * Reads the descriptor `selector` names; a system descriptor with its upper 8 bytes (64-bit mode). INSN_DONE, or INSN_TRAP: #GP
- * of the selector beyond its table's limit (| ext, 0 or 1), or a page fault. INSN_ENDED if the VM ended.
+ * Reads the descriptor `selector` names; of a system descriptor the lower half. INSN_DONE, or INSN_TRAP: #GP of the selector
+ * beyond its table's limit (| ext, 0 or 1), or a page fault. INSN_ENDED if the VM ended.
  */
 enum insn_result descriptor_read(struct gmem *g, uint16_t selector, uint32_t ext, struct descriptor *d,
 				 struct trap *trap);
 
+/*
+ * Completes a system descriptor of the GDT from its upper half: base 63:32 (AMD APM vol. 2, 4.8.3). Besides what descriptor_read()
+ * says, a base that is not canonical or an upper half that could pass for a descriptor is #GP of the selector.
+ */
+enum insn_result descriptor_read_upper(struct gmem *g, struct descriptor *d, struct trap *trap);
+
 /* Sets the accessed bit of a code or data descriptor in guest memory, if it is not set. */
 enum insn_result descriptor_mark(struct gmem *g, struct descriptor *d, struct trap *trap);
+
+/* Sets bits of a descriptor's type in guest memory and in *d, by a store to its upper doubleword. */
+enum insn_result descriptor_set_type(struct gmem *g, struct descriptor *d, unsigned int bits, struct trap *trap);
 
 /* A trap with a selector's error code: selector without RPL, | ext. */
 struct trap trap_selector(uint8_t vector, uint16_t selector, uint32_t ext);

@@ -76,7 +76,7 @@ static enum insn_result read_system(const struct privileged_insn *x, uint16_t se
 		return privileged_trap(x, trap_selector(TRAP_GP, selector, 0));
 	if (!descriptor_present(d))
 		return privileged_trap(x, trap_selector(TRAP_NP, selector, 0));
-	return INSN_DONE;
+	return descriptor_read_upper(x->g, d, x->trap);
 }
 
 enum insn_result segment_lldt(const struct privileged_insn *x)
@@ -101,7 +101,6 @@ enum insn_result segment_ltr(const struct privileged_insn *x)
 {
 	struct descriptor d;
 	uint16_t selector;
-	uint8_t type;
 	enum insn_result r = privileged_read16(x, &x->in->op[0], &selector);
 
 	if (r != INSN_DONE)
@@ -111,9 +110,7 @@ enum insn_result segment_ltr(const struct privileged_insn *x)
 	r = read_system(x, selector, TYPE_TSS, &d);
 	if (r != INSN_DONE)
 		return r;
-	d.segment.attributes |= TYPE_TSS_BUSY;
-	type = (uint8_t)d.segment.attributes;
-	r = privileged_write(x, d.gva + 5, &type, sizeof(type), 0);
+	r = descriptor_set_type(x->g, &d, TYPE_TSS_BUSY, x->trap);
 	if (r != INSN_DONE)
 		return r;
 	x->cs->segment[CPU_TR] = d.segment;
@@ -221,17 +218,16 @@ enum insn_result segment_mov(const struct privileged_insn *x)
 
 enum insn_result segment_pop(const struct privileged_insn *x)
 {
-	uint64_t rsp = x->cs->gpr[CPU_RSP];
-	uint32_t size = x->in->info.operand_width / 8;
+	uint64_t rsp = x->cs->gpr[CPU_RSP], word = 0;
+	uint32_t size = x->in->info.operand_width / 8u;
 	int name = name_of(x->in->op[0].reg.value);
-	uint16_t selector;
 	enum insn_result r;
 
-	if (!gmem_canonical(rsp, sizeof(selector)))
+	if (!gmem_canonical(rsp, size))
 		return privileged_trap(x, trap_ss(0));
-	r = privileged_read(x, rsp, &selector, sizeof(selector), gmem_user(x->cs));
+	r = privileged_read(x, rsp, &word, size, gmem_user(x->cs));
 	if (r == INSN_DONE)
-		r = load(x, (enum cpu_segment_name)name, selector);
+		r = load(x, (enum cpu_segment_name)name, (uint16_t)word);
 	if (r != INSN_DONE)
 		return r;
 	x->cs->gpr[CPU_RSP] = rsp + size;

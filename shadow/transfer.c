@@ -62,10 +62,12 @@ static enum insn_result check_stack(const struct privileged_insn *x, struct targ
 
 		return good ? INSN_DONE : privileged_trap(x, trap_gp(0));
 	}
+	if ((t->ss & 3) != rpl)
+		return gp(x, t->ss);
 	r = descriptor_read(x->g, t->ss, 0, &d, x->trap);
 	if (r != INSN_DONE)
 		return r;
-	if ((t->ss & 3) != rpl || !descriptor_is_data(&d) || !(d.segment.attributes & SEGMENT_WRITABLE) ||
+	if (!descriptor_is_data(&d) || !(d.segment.attributes & SEGMENT_WRITABLE) ||
 	    descriptor_dpl(&d) != rpl)
 		return gp(x, t->ss);
 	if (!descriptor_present(&d))
@@ -92,6 +94,14 @@ static void drop_inner_segments(struct cpu_state *cs, unsigned int cpl)
 	}
 }
 
+/* Code other than 64-bit code has ESP or SP. */
+static uint64_t stack_pointer(const struct target *t, uint64_t old)
+{
+	if (t->code.segment.attributes & CPU_SEGMENT_LONG)
+		return t->rsp;
+	return t->stack.attributes & SEGMENT_DB ? (uint32_t)t->rsp : (old & ~0xffffull) | (t->rsp & 0xffff);
+}
+
 /* All is checked: goes there. */
 static enum insn_result arrive(const struct privileged_insn *x, struct target *t)
 {
@@ -106,21 +116,18 @@ static enum insn_result arrive(const struct privileged_insn *x, struct target *t
 	if (outer)
 		drop_inner_segments(x->cs, rpl);
 	x->cs->rip = t->rip;
-	x->cs->gpr[CPU_RSP] = t->rsp;
+	x->cs->gpr[CPU_RSP] = stack_pointer(t, x->cs->gpr[CPU_RSP]);
 	x->cs->interrupt_shadow = false;
 	x->p->effects |= PRIVILEGED_SEGMENTS;
 	return INSN_DONE;
 }
 
-static enum insn_result check_target(const struct privileged_insn *x, struct target *t)
+/* 64-bit code anywhere canonical, other code within its segment. */
+static bool rip_within(const struct target *t)
 {
-	enum insn_result r = check_code(x, t);
-
-	if (r == INSN_DONE)
-		r = check_stack(x, t);
-	if (r == INSN_DONE && !privileged_canonical(t->rip))
-		return privileged_trap(x, trap_gp(0));
-	return r;
+	if (t->code.segment.attributes & CPU_SEGMENT_LONG)
+		return privileged_canonical(t->rip);
+	return t->rip <= t->code.segment.limit;
 }
 
 static uint64_t returned_rflags(uint64_t old, uint64_t image, unsigned int cpl)
@@ -128,70 +135,109 @@ static uint64_t returned_rflags(uint64_t old, uint64_t image, unsigned int cpl)
 	uint64_t changeable = RFLAGS_IRET;
 
 	if (cpl == 0)
-		changeable |= RFLAGS_IOPL;
+		changeable |= RFLAGS_IOPL | RFLAGS_VIF | RFLAGS_VIP;
 	if (cpl <= (old & RFLAGS_IOPL) >> 12)
 		changeable |= RFLAGS_IF;
 	return (old & ~changeable) | (image & changeable) | RFLAGS_ONE;
 }
 
-/* 64-bit operand size: five quadwords, always with SS:RSP. */
+/* Bits that an image of fewer than 64 bits does not reach stay as they were. */
+static uint64_t widen(uint64_t old, uint64_t image, uint32_t size)
+{
+	uint64_t mask = size == 8 ? ~0ull : (1ull << 8 * size) - 1;
+
+	return (old & ~mask) | (image & mask);
+}
+
+/*
+ * Takes `count` words of the instruction's operand size from the stack at *rsp into words[], lowest address first. They are read
+ * from the highest down, as CPUs do, which decides what CR2 is where a page is missing.
+ */
+static enum insn_result pop_words(const struct privileged_insn *x, uint64_t *rsp, uint64_t *words, unsigned int count)
+{
+	uint32_t size = x->in->info.operand_width / 8u;
+
+	for (unsigned int i = count; i-- > 0;) {
+		uint64_t gva = *rsp + (uint64_t)i * size;
+		enum insn_result r;
+
+		words[i] = 0;
+		if (!gmem_canonical(gva, size))
+			return privileged_trap(x, trap_ss(0));
+		r = privileged_read(x, gva, &words[i], size, gmem_user(x->cs));
+		if (r != INSN_DONE)
+			return r;
+	}
+	*rsp += (uint64_t)count * size;
+	return INSN_DONE;
+}
+
+/* The outer stack of a return whose code segment is good, and what is left to check. */
+static enum insn_result pop_stack(const struct privileged_insn *x, uint64_t rsp, struct target *t)
+{
+	uint64_t words[2];
+	enum insn_result r = pop_words(x, &rsp, words, 2);
+
+	if (r != INSN_DONE)
+		return r;
+	t->rsp = words[0];
+	t->ss = (uint16_t)words[1];
+	r = check_stack(x, t);
+	if (r == INSN_DONE && !rip_within(t))
+		return privileged_trap(x, trap_gp(0));
+	return r;
+}
+
+/* In 64-bit mode SS:RSP are always taken, too. */
 enum insn_result transfer_iret(const struct privileged_insn *x)
 {
 	unsigned int cpl = gmem_cpl(x->cs);
-	uint64_t rsp = x->cs->gpr[CPU_RSP], frame[5];
+	uint64_t rsp = x->cs->gpr[CPU_RSP], frame[3], image;
 	struct target t;
 	enum insn_result r;
 
 	if (x->cs->rflags & RFLAGS_NT)
 		return privileged_trap(x, trap_gp(0));
-	if (!gmem_canonical(rsp, sizeof(frame)))
-		return privileged_trap(x, trap_ss(0));
-	r = privileged_read(x, rsp, frame, sizeof(frame), gmem_user(x->cs));
+	r = pop_words(x, &rsp, frame, 3);
 	if (r != INSN_DONE)
 		return r;
-	t = (struct target){.rip = frame[0], .cs = (uint16_t)frame[1], .rsp = frame[3], .ss = (uint16_t)frame[4]};
-	r = check_target(x, &t);
+	t = (struct target){.rip = frame[0], .cs = (uint16_t)frame[1]};
+	r = check_code(x, &t);
+	if (r == INSN_DONE)
+		r = pop_stack(x, rsp, &t);
 	if (r == INSN_DONE)
 		r = arrive(x, &t);
-	if (r == INSN_DONE) {
-		x->cs->rflags = returned_rflags(x->cs->rflags, frame[2], cpl);
-		x->cs->nmi_masked = false;
-	}
-	return r;
-}
-
-/* RET far with 64-bit operands: to the same ring RIP and CS, to an outer one RSP and SS as well. */
-enum insn_result transfer_far_ret(const struct privileged_insn *x)
-{
-	uint64_t rsp = x->cs->gpr[CPU_RSP], frame[4] = {0};
-	uint64_t extra = x->in->op[0].type == ZYDIS_OPERAND_TYPE_IMMEDIATE ? x->in->op[0].imm.value.u : 0;
-	struct target t;
-	enum insn_result r;
-
-	if (x->in->info.operand_width != 64)
-		return INSN_UNKNOWN;
-	if (!gmem_canonical(rsp, 16))
-		return privileged_trap(x, trap_ss(0));
-	r = privileged_read(x, rsp, frame, 16, gmem_user(x->cs));
 	if (r != INSN_DONE)
 		return r;
-	t = (struct target){.rip = frame[0], .cs = (uint16_t)frame[1], .rsp = rsp + 16 + extra};
+	image = widen(x->cs->rflags, frame[2], x->in->info.operand_width / 8u);
+	x->cs->rflags = returned_rflags(x->cs->rflags, image, cpl);
+	x->cs->nmi_masked = false;
+	return INSN_DONE;
+}
+
+/* To the same ring RIP and CS, to an outer one RSP and SS as well, from beyond the parameters that it drops. */
+enum insn_result transfer_far_ret(const struct privileged_insn *x)
+{
+	uint64_t extra = x->in->op[0].type == ZYDIS_OPERAND_TYPE_IMMEDIATE ? x->in->op[0].imm.value.u : 0;
+	uint64_t rsp = x->cs->gpr[CPU_RSP], frame[2];
+	struct target t;
+	enum insn_result r = pop_words(x, &rsp, frame, 2);
+
+	if (r != INSN_DONE)
+		return r;
+	t = (struct target){.rip = frame[0], .cs = (uint16_t)frame[1], .rsp = rsp + extra};
 	r = check_code(x, &t);
 	if (r != INSN_DONE)
 		return r;
 	if ((t.cs & 3) == gmem_cpl(x->cs)) {
 		t.stack = x->cs->segment[CPU_SS];
-		return privileged_canonical(t.rip) ? arrive(x, &t) : privileged_trap(x, trap_gp(0));
+		return rip_within(&t) ? arrive(x, &t) : privileged_trap(x, trap_gp(0));
 	}
-	if (!gmem_canonical(t.rsp, 16))
-		return privileged_trap(x, trap_ss(0));
-	r = privileged_read(x, t.rsp, frame + 2, 16, gmem_user(x->cs));
+	r = pop_stack(x, rsp + extra, &t);
 	if (r != INSN_DONE)
 		return r;
-	t.rsp = frame[2] + extra;
-	t.ss = (uint16_t)frame[3];
-	r = check_target(x, &t);
-	return r == INSN_DONE ? arrive(x, &t) : r;
+	t.rsp += extra;
+	return arrive(x, &t);
 }
 
 enum insn_result transfer_sysret(const struct privileged_insn *x)
@@ -202,6 +248,8 @@ enum insn_result transfer_sysret(const struct privileged_insn *x)
 
 	if (!(cs->efer & EFER_SCE))
 		return privileged_trap(x, trap_ud());
+	if (gmem_cpl(cs))
+		return privileged_trap(x, trap_gp(0));
 	if (wide && !privileged_canonical(cs->gpr[CPU_RCX]))
 		return privileged_trap(x, trap_gp(0));
 	cs->rip = wide ? cs->gpr[CPU_RCX] : (uint32_t)cs->gpr[CPU_RCX];
