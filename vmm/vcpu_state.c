@@ -121,6 +121,8 @@ static int set_sregs(struct vcpu *v, const struct cpu_state *cs)
 
 	for (unsigned int i = 0; i < CPU_SEGMENT_COUNT; i++)
 		*segment_of(&sregs, i) = set_segment(&cs->segment[i]);
+	/* Without a local APIC in the kernel KVM_RUN takes CR8 from here. */
+	v->run->cr8 = cs->cr8;
 	return kvm_set_sregs(v->fd, &sregs);
 }
 
