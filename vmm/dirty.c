@@ -166,6 +166,11 @@ void dirty_give_back(struct dirty *d, struct dirty_consumer *c, const struct dir
 	merge(c->pending.words, set->words, set_words(d->mem));
 }
 
+int dirty_settle(struct dirty *d)
+{
+	return d->consumers ? harvest(d) : 0;
+}
+
 bool dirty_test(const struct dirty *d, const struct dirty_set *set, uint64_t gpa)
 {
 	for (unsigned int n = 0; n < d->mem->region_count; n++) {

@@ -55,6 +55,9 @@ int dirty_take(struct dirty *d, struct dirty_consumer *c, struct dirty_set *set)
 /* The set could not be used: its pages count as written in c's running epoch. */
 void dirty_give_back(struct dirty *d, struct dirty_consumer *c, const struct dirty_set *set);
 
+/* Takes over what KVM's log holds at the moment, which is about to be lost (slots_forget()). 0 or a logged -errno. */
+int dirty_settle(struct dirty *d);
+
 /* Whether the page that holds gpa is in the set; false where there is no RAM. */
 bool dirty_test(const struct dirty *d, const struct dirty_set *set, uint64_t gpa);
 

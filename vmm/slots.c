@@ -3,6 +3,13 @@
 #include "vmm/ensure.h"
 #include "vmm/kvm.h"
 
+static int delete_slot(const struct slots *s, unsigned int n)
+{
+	struct kvm_userspace_memory_region slot = {.slot = n};
+
+	return kvm_set_slot(s->vm_fd, &slot);
+}
+
 static int set_slot(const struct slots *s, unsigned int n, uint32_t flags)
 {
 	const struct mem_region *r = &s->mem->region[n];
@@ -48,6 +55,15 @@ int slots_log(struct slots *s, bool on)
 	if (r == 0)
 		s->logging = on;
 	return r;
+}
+
+int slots_forget(struct slots *s)
+{
+	int r = 0;
+
+	for (unsigned int n = 0; n < s->mem->region_count && r == 0; n++)
+		r = delete_slot(s, n);
+	return r < 0 ? r : set_all(s, s->logging ? KVM_MEM_LOG_DIRTY_PAGES : 0);
 }
 
 int slots_harvest(struct slots *s, unsigned int n, uint64_t *bitmap)

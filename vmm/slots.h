@@ -25,6 +25,13 @@ void slots_destroy(struct slots *s);
 int slots_log(struct slots *s, bool on);
 
 /*
+ * Deletes and adds all slots: KVM drops whatever it derived from guest RAM. A KVM that shadows the guest's tables itself
+ * learns of stores by the guest alone; tables that the VMM wrote would stay as they were for it, whatever is flushed. What
+ * KVM's dirty log holds is lost: dirty_settle() first. Returns 0 or a logged -errno; then the VM has no RAM any more.
+ */
+int slots_forget(struct slots *s);
+
+/*
  * Reads and clears the log of region n into bitmap: one bit a page, rounded up to 64 pages. Pages stay write-protected
  * until the guest writes them again. Returns 0 or a logged -errno.
  */

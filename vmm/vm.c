@@ -120,6 +120,17 @@ static int enter_mmu(struct vm *vm, const struct mmu_ops *mmu, const struct cpu_
 	return r;
 }
 
+/*
+ * Between two modes KVM forgets what it knows of guest RAM: while one mode ran, the VMM may have written tables that KVM
+ * shadows for the other.
+ */
+static int forget_translations(struct vm *vm)
+{
+	int r = dirty_settle(&vm->dirty);
+
+	return r < 0 ? r : slots_forget(&vm->slots);
+}
+
 int vm_change_mmu(struct vm *vm, const struct mmu_ops *to)
 {
 	const struct mmu_ops *from = vm->mmu;
@@ -132,7 +143,9 @@ int vm_change_mmu(struct vm *vm, const struct mmu_ops *to)
 		return r;
 	from->window(&vm->vcpu, false); /* a wish of the old mode would stop the new one */
 	detach_mmu(vm);
-	r = enter_mmu(vm, to, &cs);
+	r = forget_translations(vm);
+	if (r == 0)
+		r = enter_mmu(vm, to, &cs);
 	if (r < 0 && enter_mmu(vm, from, &cs) < 0)
 		vm_fail(vm, "neither --mmu=%s nor back to --mmu=%s: %s", to->name, from->name, strerror(-r));
 	return r;
