@@ -113,17 +113,18 @@ static void pause_ms(long ms)
  * kernels show a thread of KVM's own in the process for each VM, so there may be more threads than
  * ours.
  */
-static uint64_t settled_private_kib(pid_t pid, unsigned int guests)
+static uint64_t settled_private_kib(const struct child *c, unsigned int guests)
 {
 	uint64_t last = 0, now;
 
 	for (unsigned int i = 0; i < PATIENCE; i++) {
 		pause_ms(100);
-		now = private_kib(pid);
-		if (threads(pid) >= guests + 1 && now == last)
+		now = private_kib(c->pid);
+		if (threads(c->pid) >= guests + 1 && now == last)
 			return now;
 		last = now;
 	}
+	child_stop(c);
 	errx(1, "%u guests did not come to rest", guests);
 }
 
@@ -156,7 +157,7 @@ static struct reading measure(const char *const argv[], unsigned int guests)
 {
 	double before = kernel_kib(), during;
 	struct child c = child_start(argv, &(struct child_options){.quiet = true});
-	struct reading r = {.private_kib = (double)settled_private_kib(c.pid, guests)};
+	struct reading r = {.private_kib = (double)settled_private_kib(&c, guests)};
 
 	during = kernel_kib();
 	child_stop(&c);
