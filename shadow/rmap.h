@@ -1,7 +1,7 @@
 /*
- * The reverse map: for each guest frame the leaf sptes that map it, for each shadow page the sptes that lead to it. Doubly
- * linked through arrays parallel to the shadow pages: 8 bytes a spte and 4 a frame, and taking a spte out of a list of any
- * length costs the same. Internal to the tables (tables.h).
+ * The reverse map: for each guest frame the leaf sptes that map it, for each shadow page the sptes that lead to it.
+ * Doubly linked through arrays parallel to the shadow pages: 8 bytes a spte and 4 a frame, and taking a spte out of a
+ * list of any length costs the same. Internal to the tables (tables.h).
  */
 #pragma once
 

@@ -1,11 +1,11 @@
 /*
  * The shadow pages: which page of the pool stands for what, and where to find it. Internal to the tables (tables.h).
  *
- * Pages are numbered in the order in which they are taken from the pool; a page given up is never taken again, so a number
- * names one page until everything is recycled, and a stale number is seen by its page not being live.
+ * Pages are numbered in the order in which they are taken from the pool; a page given up is never taken again, so a
+ * number names one page until everything is recycled, and a stale number is seen by its page not being live.
  *
- * When room runs out (pages or edits), tables_out_of_room() freezes everything: from then on nothing is found, taken or
- * changed, until tables_recycle() starts anew. So no function here has to be undone half-way.
+ * When room runs out (pages or edits), tables_out_of_room() freezes everything: from then on nothing is found, taken
+ * or changed, until tables_recycle() starts anew. So no function here has to be undone half-way.
  */
 #pragma once
 
@@ -90,7 +90,9 @@ uint64_t frame_number(const struct tables *t, uint64_t gfn);
 /* The page for a key, or NO_PAGE. */
 uint32_t shadow_page_find(const struct tables *t, const struct page_key *k);
 
-/* A fresh page, all entries not present. NO_PAGE if the pool is used up. Its guest table is not write-protected yet. */
+/*
+ * A fresh page, all entries not present. NO_PAGE if the pool is used up. Its guest table is not write-protected yet.
+ */
 uint32_t shadow_page_take(struct tables *t, const struct page_key *k);
 
 /* Page n, which no spte leads to and which leads nowhere any more, is out of use from now on. */

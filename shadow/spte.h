@@ -1,6 +1,6 @@
 /*
- * What a shadow entry may say: a pure function of the guest's entry and of what the shadow page it lies in stands for.
- * Entry layout: AMD APM vol. 2, 5.3-5.4.
+ * What a shadow entry may say: a pure function of the guest's entry and of what the shadow page it lies in stands
+ * for. Entry layout: AMD APM vol. 2, 5.3-5.4.
  */
 #pragma once
 
@@ -45,8 +45,8 @@ static inline unsigned int table_index(uint64_t gva, int level)
 struct page_key page_key_root(const struct cpu_state *cs, enum view view);
 
 /*
- * Of the page that a present entry of page k leads to, if that is no mapping; for a large page, of the page that stands for
- * its 512 parts.
+ * Of the page that a present entry of page k leads to, if that is no mapping; for a large page, of the page that
+ * stands for its 512 parts.
  */
 struct page_key page_key_child(const struct page_key *k, uint64_t gpte);
 
@@ -57,8 +57,8 @@ bool gpte_is_leaf(int level, uint64_t gpte);
 uint64_t gpte_target(int level, uint64_t gpte);
 
 /*
- * The spte for `gpte` in page k, without the address and PS: P, W, U, A, D and NX. 0 if there must be none. A large page's
- * rights hold for its large spte and for the spte that leads to its parts alike: all that the entry says is in there
- * (D not set, in the latter), and the parts may be shared by all that map these frames.
+ * The spte for `gpte` in page k, without the address and PS: P, W, U, A, D and NX. 0 if there must be none. A large
+ * page's rights hold for its large spte and for the spte that leads to its parts alike: all that the entry says is in
+ * there (D not set, in the latter), and the parts may be shared by all that map these frames.
  */
 uint64_t spte_rights(const struct page_key *k, uint64_t gpte);

@@ -79,8 +79,8 @@ static bool wider(uint64_t from, uint64_t to)
 }
 
 /*
- * Only entries for 4 KiB are widened from outside: a host that keeps shadows of its own may have noted the old rights of the
- * others for all that is below them.
+ * Only entries for 4 KiB are widened from outside: a host that keeps shadows of its own may have noted the old rights
+ * of the others for all that is below them.
  */
 static bool may_write_from_outside(const struct shadow_page *p, uint64_t old, uint64_t spte)
 {
@@ -150,8 +150,8 @@ static void drop_root(struct tables *t, uint32_t page)
 }
 
 /*
- * Nothing leads to the page: its own entries may stay as they are, but they no longer count. Depth: pages lead to pages of
- * lower levels only.
+ * Nothing leads to the page: its own entries may stay as they are, but they no longer count. Depth: pages lead to
+ * pages of lower levels only.
  */
 static void give_up(struct tables *t, uint32_t page)
 {

@@ -1,7 +1,7 @@
 /*
- * Single shadow entries: reading them as they will be once all edits are done, and the two ways of changing them (invariant
- * 7 of tables.h). The reverse map and the pages' lives follow from the entries: a page that no spte leads to any more, and
- * that is no root, is given up. Internal to the tables.
+ * Single shadow entries: reading them as they will be once all edits are done, and the two ways of changing them
+ * (invariant 7 of tables.h). The reverse map and the pages' lives follow from the entries: a page that no spte leads
+ * to any more, and that is no root, is given up. Internal to the tables.
  */
 #pragma once
 
@@ -11,8 +11,8 @@
 uint64_t spte_get(const struct tables *t, uint32_t page, unsigned int index);
 
 /*
- * Makes the entry say `spte`. When there is no room for the edit it takes, tables_out_of_room(): callers that go on look
- * at t->must_recycle.
+ * Makes the entry say `spte`. When there is no room for the edit it takes, tables_out_of_room(): callers that go on
+ * look at t->must_recycle.
  */
 void spte_set(struct tables *t, uint32_t page, unsigned int index, uint64_t spte);
 

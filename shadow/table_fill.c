@@ -77,8 +77,8 @@ uint32_t fill_page(struct tables *t, const struct page_key *k)
 }
 
 /*
- * A fault needs no more than its own entry, but most are followed by others close by. Entries whose A is clear are left:
- * filling them would hide the guest's access from the guest. So is one that waits for an edit.
+ * A fault needs no more than its own entry, but most are followed by others close by. Entries whose A is clear are
+ * left: filling them would hide the guest's access from the guest. So is one that waits for an edit.
  */
 static void prefetch(struct tables *t, uint32_t page, unsigned int index)
 {
@@ -116,7 +116,10 @@ static uint32_t descend(struct tables *t, uint32_t page, unsigned int index, uin
 
 	if (child == NO_PAGE)
 		return NO_PAGE;
-	/* INVLPG may have passed by while there was no way from here to the child, so nothing old may come in this way. */
+	/*
+	 * INVLPG may have passed by while there was no way from here to the child, so nothing old may come in this
+	 * way.
+	 */
 	if (t->page[child].unsync && gfn_of(spte_get(t, page, index)) != shadow_page_gpa(t, child) >> 12)
 		child = sync_page(t, child);
 	spte_set(t, page, index, page_spte(t, child, spte_rights(k, gpte)));

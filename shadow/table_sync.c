@@ -4,7 +4,8 @@
 #include "shadow/table_entry.h"
 #include "shadow/table_fill.h"
 
-#define MAX_EDITED 24u /* entries of a page that are edited one by one; if more have changed, a fresh page takes its place */
+/* Entries of a page that are edited one by one; if more have changed, a fresh page takes its place. */
+#define MAX_EDITED 24u
 
 bool sync_let_go(struct tables *t, uint64_t gfn)
 {
@@ -31,7 +32,10 @@ static unsigned int changed_entries(const struct tables *t, uint32_t page)
 	return changed;
 }
 
-/* A page nobody has seen yet can be filled from outside; one edit for each table that leads to the old one exchanges them. */
+/*
+ * A page nobody has seen yet can be filled from outside; one edit for each table that leads to the old one exchanges
+ * them.
+ */
 static uint32_t replace(struct tables *t, uint32_t old)
 {
 	struct shadow_page *p = &t->page[old];

@@ -1,8 +1,9 @@
 /*
  * Guest tables out of sync: a last-level table that the guest writes to is made writable instead of having each store
- * emulated. Its present sptes may then be older than their gptes, like translations in a TLB, until the guest says that they
- * must not: INVLPG brings one up to date, a load of CR3 all, and ends the table's being out of sync. Entries that are not
- * present are always filled from what the gpte says at that moment. Internal to the tables (tables.h).
+ * emulated. Its present sptes may then be older than their gptes, like translations in a TLB, until the guest says
+ * that they must not: INVLPG brings one up to date, a load of CR3 all, and ends the table's being out of sync.
+ * Entries that are not present are always filled from what the gpte says at that moment. Internal to the tables
+ * (tables.h).
  */
 #pragma once
 

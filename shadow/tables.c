@@ -169,8 +169,8 @@ static void unshadow(struct tables *t, uint64_t gfn)
 }
 
 /*
- * Counts a store for every page that stands for the guest table. Returns true if all of those above the last level are
- * flooded. A root in use would be back at once, so it is never called so.
+ * Counts a store for every page that stands for the guest table. Returns true if all of those above the last level
+ * are flooded. A root in use would be back at once, so it is never called so.
  */
 static bool flooded(struct tables *t, const uint32_t *pages, unsigned int count)
 {

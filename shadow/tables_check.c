@@ -1,6 +1,6 @@
 /*
- * The checker of tables.h: goes through all shadow pages and says what is wrong with the first bad thing it finds. It uses
- * nothing of the code it checks but the data, and reads the guest's tables in its own, plain way.
+ * The checker of tables.h: goes through all shadow pages and says what is wrong with the first bad thing it finds. It
+ * uses nothing of the code it checks but the data, and reads the guest's tables in its own, plain way.
  */
 #include <inttypes.h>
 #include <stdarg.h>
@@ -133,8 +133,8 @@ static bool check_unsync(struct check *c)
 }
 
 /*
- * The guest's entry, or what stands for it in the parts of a large page. What a table out of sync maps has to be taken from
- * the spte.
+ * The guest's entry, or what stands for it in the parts of a large page. What a table out of sync maps has to be
+ * taken from the spte.
  */
 static uint64_t guest_entry(const struct check *c, uint32_t page, unsigned int i)
 {
@@ -209,7 +209,9 @@ static bool check_mapping(struct check *c, uint32_t page, unsigned int i, uint64
 	return true;
 }
 
-/* Invariant 2 for an entry that leads to a shadow page, and 8: that page is in use and stands for what gpte leads to. */
+/*
+ * Invariant 2 for an entry that leads to a shadow page, and 8: that page is in use and stands for what gpte leads to.
+ */
 static bool check_child(struct check *c, uint32_t page, unsigned int i, uint64_t spte, uint64_t gpte)
 {
 	const struct page_key *k = &c->t->page[page].key, *child;
@@ -334,10 +336,11 @@ static bool check_lists(struct check *c)
 	}
 	for (size_t i = 0; i < c->t->used * (size_t)TABLE_ENTRIES; i++) {
 		uint32_t page = (uint32_t)(i / TABLE_ENTRIES);
-		bool counts = c->t->page[page].live && (c->entry[i] & 1) && !is_monitor_entry(c, page, i % TABLE_ENTRIES);
+		unsigned int at = i % TABLE_ENTRIES;
+		bool counts = c->t->page[page].live && (c->entry[i] & 1) && !is_monitor_entry(c, page, at);
 
 		if (counts != c->seen[i])
-			return bad(c, "page %u entry %zu: present %d, in lists %d", page, i % TABLE_ENTRIES, counts, c->seen[i]);
+			return bad(c, "page %u entry %u: present %d, in lists %d", page, at, counts, c->seen[i]);
 	}
 	return true;
 }
@@ -348,8 +351,8 @@ struct path {
 };
 
 /*
- * All paths from a root, in the guest's tables and the shadow's at once: what the shadow allows at the end of a path the guest
- * allows. The entries have been checked one by one; this is about what they mean together.
+ * All paths from a root, in the guest's tables and the shadow's at once: what the shadow allows at the end of a path
+ * the guest allows. The entries have been checked one by one; this is about what they mean together.
  */
 static bool check_paths(struct check *c, const struct page_key *root, uint32_t page, struct path so_far)
 {
@@ -406,7 +409,8 @@ const char *tables_check(struct tables *t)
 	c.entry = calloc(entries + 1, sizeof(*c.entry));
 	c.seen = calloc(entries + 1, sizeof(*c.seen));
 	snprintf(t->complaint, sizeof(t->complaint), "no memory for the check");
-	good = c.entry && c.seen && check_edits(&c) && check_keys(&c) && check_unsync(&c) && check_entries(&c) && check_lists(&c) && check_roots(&c);
+	good = c.entry && c.seen && check_edits(&c) && check_keys(&c) && check_unsync(&c) && check_entries(&c) &&
+	       check_lists(&c) && check_roots(&c);
 	free(c.entry);
 	free(c.seen);
 	return good ? NULL : t->complaint;

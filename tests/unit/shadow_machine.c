@@ -208,6 +208,13 @@ void machine_store(struct machine *m, uint64_t gpa, const void *bytes, uint64_t 
 	tables_stored(m->tables, gpa, size);
 }
 
+void machine_check(struct machine *m)
+{
+	const char *broken = tables_check(m->tables);
+
+	expect_msg(!broken, "%s", broken);
+}
+
 uint64_t *machine_word(struct machine *m, uint64_t gpa)
 {
 	uint64_t *word = mem_at(&m->ram, gpa, sizeof(*word), MEM_READ);

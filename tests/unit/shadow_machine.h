@@ -1,7 +1,8 @@
 /*
- * A machine for tests of the shadow tables: guest RAM, a pool of shadow pages, and a naive CPU that walks those as hardware
- * would, under the most forgetful and the most stubborn of hosts at once: it keeps every translation it ever used until CR3
- * is loaded, and every present entry it ever read until the monitor's code stores to it, whatever happens from outside.
+ * A machine for tests of the shadow tables: guest RAM, a pool of shadow pages, and a naive CPU that walks those as
+ * hardware would, under the most forgetful and the most stubborn of hosts at once: it keeps every translation it ever
+ * used until CR3 is loaded, and every present entry it ever read until the monitor's code stores to it, whatever
+ * happens from outside.
  */
 #pragma once
 
@@ -53,13 +54,16 @@ bool machine_touch(struct machine *m, uint64_t gva, unsigned int access, uint64_
 enum machine_verdict { MACHINE_DONE, MACHINE_GUEST_FAULT, MACHINE_STORE, MACHINE_DEVICE, MACHINE_STUCK };
 
 /*
- * One access of the guest, from the first try to whatever ends it. *w is the walk of the last fault, if there was one.
- * MACHINE_STUCK: no end in `tries` faults.
+ * One access of the guest, from the first try to whatever ends it. *w is the walk of the last fault, if there was
+ * one. MACHINE_STUCK: no end in `tries` faults.
  */
 enum machine_verdict machine_access(struct machine *m, uint64_t gva, unsigned int access, unsigned int tries,
 				    uint64_t *gpa, struct walk *w);
 
 /* A guest store to a guest physical address: by the CPU, or emulated and reported where that is a table. */
 void machine_store(struct machine *m, uint64_t gpa, const void *bytes, uint64_t size);
+
+/* The checker finds nothing wrong. */
+void machine_check(struct machine *m);
 
 uint64_t *machine_word(struct machine *m, uint64_t gpa);
