@@ -14,6 +14,9 @@
 #include "vmm/vm.h"
 #include "vmm/walk.h"
 
+#define OPCODE_INT3 0xcc
+#define OPCODE_INT 0xcd
+
 /*
  * Without this KVM "mends" a VMCALL/VMMCALL of the other vendor by writing into guest code. Hosts that cannot switch it
  * off are fine for every guest that keeps to abi.h.
@@ -94,6 +97,30 @@ static size_t fetch(struct vcpu *v, uint64_t rip, uint8_t *bytes, size_t size)
 	return n;
 }
 
+/* Bytes of the instruction that raised the soft exception `vector` and ends before rip; 0 if none does. */
+static unsigned int soft_exception_length(struct vcpu *v, uint64_t rip, uint8_t vector)
+{
+	uint8_t bytes[2];
+
+	if (fetch(v, rip - 2, bytes, 2) == 2 && bytes[0] == OPCODE_INT && bytes[1] == vector)
+		return 2;
+	return fetch(v, rip - 1, bytes, 1) == 1 && bytes[0] == OPCODE_INT3 ? 1 : 0;
+}
+
+/*
+ * A KVM that interprets ring 0 has moved RIP behind an INT3 or INT 4 whose exception it has yet to deliver and does not
+ * report. The state that is true everywhere is the one before the instruction.
+ */
+static int export_state(struct vcpu *v, struct cpu_state *cs)
+{
+	int r = vcpu_get_state(v, cs);
+	uint8_t vector;
+
+	if (r == 0 && host_mmu_detect("").ring0_interpreted && vcpu_hides_exception(v, &vector))
+		cs->rip -= soft_exception_length(v, cs->rip, vector);
+	return r;
+}
+
 /*
  * A host whose KVM interprets ring 0 stops at instructions its interpreter lacks (SSE, INT n, ...). Where a whole, valid
  * instruction is there the guest did nothing wrong.
@@ -152,7 +179,7 @@ const struct mmu_ops ept_mmu = {
 	.name = "ept",
 	.attach = attach,
 	.detach = detach,
-	.export_state = vcpu_get_state,
+	.export_state = export_state,
 	.import_state = vcpu_set_state,
 	.handle_exit = handle_exit,
 	.interruptible = interruptible,
