@@ -84,7 +84,7 @@ static void run_all(const struct kvm *kvm)
 
 START_TEST(test_leaks)
 {
-	struct resources before, after;
+	struct resources before;
 	struct kvm kvm;
 
 	inside_open(&kvm);
@@ -93,12 +93,10 @@ START_TEST(test_leaks)
 	before = resources_now();
 	for (int i = 0; i < 2; i++) {
 		run_all(&kvm);
-		after = resources_now();
-		assert_same_resources(&before, &after, "after thirty guests");
+		assert_resources_back(&before, "after thirty guests");
 	}
 	kvm_close(&kvm);
-	after = resources_now();
-	ck_assert_int_eq(after.fds, before.fds - 1);
+	ck_assert_int_eq(resources_now().fds, before.fds - 1);
 }
 END_TEST
 

@@ -1,6 +1,6 @@
 /*
  * From start to end as users see it: many guests at once, ends from outside, terminals, slow readers, large inputs.
- * `vm-lifecycle long` does with 100 KB of input what otherwise is done with 16.
+ * `vm-lifecycle long` does with 100 KB of input what otherwise is done with 6.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -182,6 +182,15 @@ END_TEST
 static const char *const floods[] = {"run @hostile -- console-flood 100000000",
 				     "run --count 3 @hostile -- console-flood 100000000"};
 
+/* A pipe as small as can be, so that it is soon full. */
+static struct child start_with_small_pipe(const struct spawn *s)
+{
+	struct child c = child_start(s);
+
+	fcntl(c.out, F_SETPIPE_SZ, PIPE_MIN);
+	return c;
+}
+
 /* Until the child has filled the pipe that nobody reads, and stands still. */
 static void await_full(const struct child *c)
 {
@@ -209,7 +218,7 @@ START_TEST(test_end_blocked_output)
 {
 	for (int i = 0; i < 12; i++) {
 		int signal = i % 2 ? SIGINT : SIGTERM;
-		struct child c = child_start(&(struct spawn){.line = floods[i % 2]});
+		struct child c = start_with_small_pipe(&(struct spawn){.line = floods[i % 2]});
 		struct outcome o;
 
 		await_full(&c);
@@ -224,10 +233,9 @@ END_TEST
 
 START_TEST(test_timeout_blocked_output)
 {
-	struct child c = child_start(&(struct spawn){.line = "run --timeout 0.5 @hostile -- console-flood 100000000"});
+	struct child c = start_with_small_pipe(&(struct spawn){.line = "run --timeout 0.5 @hostile -- console-flood 100000000"});
 	struct outcome o;
 
-	fcntl(c.out, F_SETPIPE_SZ, PIPE_MIN);
 	await_end(&c);
 	o = child_end(&c);
 	assert_complaint(&o, 126, "timed out", NULL, "output blocked");
@@ -247,10 +255,10 @@ static void assert_flood(const struct bytes *out, size_t size)
 
 START_TEST(test_flood)
 {
-	struct outcome o = spawn_line("run @hostile -- console-flood 300001", NULL);
+	struct outcome o = spawn_line("run @hostile -- console-flood 100001", NULL);
 
 	ck_assert_msg(o.status == 0, "status %d, complained '%s'", o.status, o.err.data);
-	assert_flood(&o.out, 300001);
+	assert_flood(&o.out, 100001);
 	outcome_free(&o);
 }
 END_TEST
@@ -258,17 +266,16 @@ END_TEST
 /* A reader that sleeps on a full pipe, again and again: the guest waits for it, nothing is lost. */
 START_TEST(test_slow_reader)
 {
-	struct child c = child_start(&(struct spawn){.line = "run @hostile -- console-flood 40000"});
+	struct child c = start_with_small_pipe(&(struct spawn){.line = "run @hostile -- console-flood 20000"});
 	struct outcome o;
 
-	fcntl(c.out, F_SETPIPE_SZ, PIPE_MIN);
 	for (int i = 0; i < 8; i++) {
 		usleep(60000);
 		child_linger(&c, 1);
 	}
 	o = child_end(&c);
 	ck_assert_msg(o.status == 0, "status %d, complained '%s'", o.status, o.err.data);
-	assert_flood(&o.out, 40000);
+	assert_flood(&o.out, 20000);
 	outcome_free(&o);
 }
 END_TEST
@@ -281,15 +288,14 @@ static void non_blocking(void *arg)
 
 START_TEST(test_slow_reader_non_blocking)
 {
-	struct spawn s = {.line = "run @hostile -- console-flood 40000", .prepare = non_blocking};
-	struct child c = child_start(&s);
+	struct spawn s = {.line = "run @hostile -- console-flood 20000", .prepare = non_blocking};
+	struct child c = start_with_small_pipe(&s);
 	struct outcome o;
 
-	fcntl(c.out, F_SETPIPE_SZ, PIPE_MIN);
 	usleep(300000);
 	o = child_end(&c);
 	ck_assert_msg(o.status == 0, "status %d, complained '%s'", o.status, o.err.data);
-	assert_flood(&o.out, 40000);
+	assert_flood(&o.out, 20000);
 	outcome_free(&o);
 }
 END_TEST
@@ -440,16 +446,16 @@ static char *make_lines(struct random *r, size_t size)
 		text[i] = newline ? '\n' : letters[random_below(r, sizeof(letters) - 1)];
 		column = newline ? 0 : column + 1;
 	}
+	text[size] = '\0';
 	/* "exit N" would be obeyed. */
 	for (char *at = text; (at = strstr(at, "exit ")); at++)
 		*at = 'X';
-	text[size] = '\0';
 	return text;
 }
 
 static size_t paste_size(void)
 {
-	return getenv("PENUMBRA_LONG") ? 100000 : 16000;
+	return getenv("PENUMBRA_LONG") ? 100000 : 6000;
 }
 
 START_TEST(test_paste)
@@ -476,8 +482,8 @@ START_TEST(test_input_file)
 	struct outcome o;
 
 	ck_assert_int_ge(fd, 0);
-	text = make_lines(&r, 2000);
-	ck_assert_int_eq(write(fd, text, 2000), 2000);
+	text = make_lines(&r, 1000);
+	ck_assert_int_eq(write(fd, text, 1000), 1000);
 	close(fd);
 	o = spawn(&(struct spawn){.line = "run @echo", .stdin_path = path}, NULL, 0);
 	unlink(path);

@@ -3,12 +3,15 @@
 #include <check.h>
 #include <dirent.h>
 #include <inttypes.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "tests/vm/sanitized.h"
+
+#define PATIENCE 300 /* times 10 ms */
 
 /* Threads' stacks are not kept for the next thread; one arena, which does not grow with the threads. */
 #define TUNABLES "glibc.pthread.stack_cache_size=0:glibc.malloc.arena_max=1"
@@ -105,13 +108,23 @@ struct resources resources_now(void)
 	return r;
 }
 
-void assert_same_resources(const struct resources *before, const struct resources *after, const char *what)
+static bool same(const struct resources *a, const struct resources *b)
 {
-	ck_assert_msg(before->fds == after->fds, "%s: %d descriptors, now %d:%s", what, before->fds, after->fds,
-		      after->fd_list);
-	ck_assert_msg(before->threads == after->threads, "%s: %d threads, now %d", what, before->threads, after->threads);
-	ck_assert_msg(before->timers == after->timers, "%s: %d timers, now %d", what, before->timers, after->timers);
-	ck_assert_msg(before->maps == after->maps && before->map_kib == after->map_kib,
-		      "%s: %d mappings of %ld KiB, now %d of %ld KiB", what, before->maps, before->map_kib, after->maps,
-		      after->map_kib);
+	return a->fds == b->fds && a->threads == b->threads && a->timers == b->timers && a->maps == b->maps &&
+	       a->map_kib == b->map_kib;
+}
+
+void assert_resources_back(const struct resources *before, const char *what)
+{
+	struct resources now = resources_now();
+
+	for (int i = 0; i < PATIENCE && !same(before, &now); i++) {
+		usleep(10000);
+		now = resources_now();
+	}
+	ck_assert_msg(same(before, &now),
+		      "%s: descriptors %d, now %d; threads %d, now %d; timers %d, now %d; mappings %d of %ld KiB, now %d of "
+		      "%ld KiB. Descriptors are%s",
+		      what, before->fds, now.fds, before->threads, now.threads, before->timers, now.timers, before->maps,
+		      before->map_kib, now.maps, now.map_kib, now.fd_list);
 }
