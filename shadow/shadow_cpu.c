@@ -11,6 +11,7 @@
 #include "vmm/ensure.h"
 #include "vmm/kvm.h"
 #include "vmm/log.h"
+#include "vmm/software_event.h"
 #include "vmm/vcpu_state.h"
 #include "vmm/vm.h"
 
@@ -101,10 +102,28 @@ static void take_ring3(struct shadow_vm *s)
 	s->cs.gpr[CPU_RSP] = regs->rsp;
 	s->cs.rip = regs->rip;
 	take_rflags(s, regs->rflags);
-	s->tf_added = false;
 	end_interrupt_shadow(s);
 	tables_edits_done(s->tables);
 	s->where = SHADOW_IN_GUEST;
+}
+
+/* A TF of ours that a kick found still set is in the real RFLAGS, where it may not stay: the guest goes on by the way out. */
+static void drop_step(struct shadow_vm *s)
+{
+	s->reload |= s->tf_added;
+	s->tf_added = false;
+}
+
+static bool is_stub_exit(const struct shadow_vm *s)
+{
+	const struct kvm_run *run = s->vm->vcpu.run;
+
+	return run->exit_reason == KVM_EXIT_IO && run->io.port == MONITOR_PORT;
+}
+
+static bool in_ring3(const struct shadow_vm *s)
+{
+	return s->vm->vcpu.run->s.regs.sregs.ss.dpl == 3;
 }
 
 /*
@@ -122,36 +141,67 @@ static int finish_stub(struct shadow_vm *s)
 	} while (r == -EINTR);
 	if (r < 0)
 		return r;
-	ensure(v->run->exit_reason == KVM_EXIT_IO && v->run->io.port == MONITOR_PORT);
+	ensure(is_stub_exit(s));
 	return 1;
 }
 
-/* 1 if KVM has an exception to deliver before the next guest instruction, 0 if not, or a logged -errno. */
-static int event_queued(struct shadow_vm *s)
+/* RUN_MOMENT_US doubles from try to try: entering a guest may take longer than the first ones. */
+#define RUN_MOMENT_US 20u
+#define RUN_MOMENT_MAX_US 5000u
+
+/*
+ * Whether an event may be under way in KVM: one it tells of, or a software event it keeps to itself. cs must stand where the
+ * real CPU stands, in ring 3.
+ */
+static int event_under_way(struct shadow_vm *s, enum software_event *software)
 {
 	struct kvm_vcpu_events events;
 	int r = kvm_get_events(s->vm->vcpu.fd, &events);
 
-	return r < 0 ? r : events.exception.injected || events.exception.pending;
+	if (r < 0)
+		return r;
+	*software = software_event_at(&s->vm->mem, &s->cs, &events);
+	return events.exception.injected || events.exception.pending || *software == SOFTWARE_EVENT_NEXT;
+}
+
+/* Stands between two instructions of ring 3, as far as the registers tell. As shadow_catch_up(). */
+static int settle_in_ring3(struct shadow_vm *s)
+{
+	enum software_event software;
+	int r;
+
+	for (unsigned int us = RUN_MOMENT_US;; us = us < RUN_MOMENT_MAX_US ? 2 * us : us) {
+		take_ring3(s);
+		r = event_under_way(s, &software);
+		if (r < 0)
+			return r;
+		if (r > 0)
+			return finish_stub(s);
+		if (software == SOFTWARE_EVENT_NONE) {
+			drop_step(s);
+			return 0;
+		}
+		r = vcpu_enter_briefly(&s->vm->vcpu, us);
+		if (r == 0)
+			return is_stub_exit(s) ? 1 : -EIO;
+		if (r != -EINTR)
+			return r;
+		if (!in_ring3(s))
+			return finish_stub(s);
+	}
 }
 
 int shadow_catch_up(struct shadow_vm *s)
 {
 	const struct kvm_run *run = s->vm->vcpu.run;
-	int r;
 
 	if (s->where != SHADOW_RUNNING)
 		return 0;
-	r = event_queued(s);
-	if (r < 0)
-		return r;
-	if (r > 0 || monitor_vector(run->s.regs.regs.rip) >= 0)
+	s->counters.count[SHADOW_KICK]++;
+	if (monitor_vector(run->s.regs.regs.rip) >= 0)
 		return finish_stub(s);
-	if (run->s.regs.sregs.ss.dpl == 3) {
-		take_ring3(s);
-		s->counters.count[SHADOW_KICK]++;
-		return 0;
-	}
+	if (in_ring3(s))
+		return settle_in_ring3(s);
 	/* On the way out: cs still says where to, and the way can be gone again from its start. */
 	s->where = SHADOW_IN_MONITOR;
 	s->reload = true;

@@ -207,13 +207,10 @@ void vcpu_forget_timer(struct vcpu *v)
 	v->armed = ARMED_UNKNOWN;
 }
 
-int vcpu_enter(struct vcpu *v)
+static int enter(struct vcpu *v)
 {
-	int r = arm_timer(v);
+	int r = kvm_run(v->fd);
 
-	if (r < 0)
-		return r;
-	r = kvm_run(v->fd);
 	if (r == -EINTR) {
 		v->exits_interrupted++;
 		vcpu_forget_timer(v); /* it may have been what expired */
@@ -221,6 +218,27 @@ int vcpu_enter(struct vcpu *v)
 		v->exits[v->run->exit_reason]++;
 	}
 	return r;
+}
+
+int vcpu_enter(struct vcpu *v)
+{
+	int r = arm_timer(v);
+
+	return r < 0 ? r : enter(v);
+}
+
+int vcpu_enter_briefly(struct vcpu *v, unsigned int us)
+{
+	struct itimerspec when = {.it_value = to_timespec(us * 1000ull)};
+	int r = v->has_timer ? 0 : create_timer(v);
+
+	if (r < 0)
+		return r;
+	/* A kick that came before has done its work: it is on behalf of one that we run. */
+	__atomic_store_n(&v->run->immediate_exit, 0, __ATOMIC_SEQ_CST);
+	timer_settime(v->timer, 0, &when, NULL);
+	vcpu_forget_timer(v);
+	return enter(v);
 }
 
 static void wait_for_kick(struct vcpu *v, const struct timespec *timeout)

@@ -82,6 +82,9 @@ void vcpu_sleep(struct vcpu *v);
 /* Own thread: sleeps until kicked, whatever the clock says. */
 void vcpu_wait(struct vcpu *v);
 
+/* Own thread: as vcpu_enter(), but a timer ends it after about `us` microseconds. */
+int vcpu_enter_briefly(struct vcpu *v, unsigned int us);
+
 /*
  * Own thread: completes a port or MMIO operation that is half done inside KVM, so that the vCPU stands between two guest
  * instructions. May complete further accesses of the same instruction, which go through the exit table as always.

@@ -211,6 +211,11 @@ static int get_events(struct vcpu *v, struct cpu_state *cs)
 					   .error = e.exception.error_code};
 	cs->interrupt = (struct cpu_event){.valid = e.interrupt.injected && !e.interrupt.soft,
 					   .vector = e.interrupt.nr};
+	/* What is over leaves no trace: KVM tells the last vector for ever. */
+	if (!cs->exception.valid)
+		cs->exception = (struct cpu_event){0};
+	if (!cs->interrupt.valid)
+		cs->interrupt = (struct cpu_event){0};
 	cs->interrupt_shadow = e.interrupt.shadow;
 	cs->nmi_masked = e.nmi.masked;
 	return 0;
