@@ -21,6 +21,7 @@
 
 #define REP_ITERATIONS 64u /* of one string instruction before the guest can be interrupted again */
 #define SYSCALL_LENGTH 2
+#define DR6_BS (1ull << 14)
 
 static struct shadow_vm *shadow_of_gmem(struct gmem *g)
 {
@@ -68,6 +69,24 @@ void trap_pending(struct shadow_vm *s)
 	}
 }
 
+/* A REP under TF is trapped after each of its iterations. */
+static uint32_t iterations(bool stepped)
+{
+	return stepped ? 1 : REP_ITERATIONS;
+}
+
+/* An instruction that was emulated under the guest's own TF ends in a single-step trap (APM vol. 2, 13.1.4). */
+static void end_step(struct shadow_vm *s, bool stepped)
+{
+	const struct trap db = {.vector = TRAP_DB};
+
+	if (!stepped || vm_ended(s->vm))
+		return;
+	s->cs.dr6 |= DR6_BS;
+	s->debug_stale = true;
+	reflect(s, &db, DELIVER_FAULT, 0);
+}
+
 /* Standard form of the XSAVE area (SDM vol. 1, 13.4): XMM registers in the legacy region, XSTATE_BV in the header. */
 #define XSAVE_XMM 160
 #define XSAVE_BV 512
@@ -81,30 +100,34 @@ static enum insn_result execute_with_xmm(struct shadow_vm *s, const struct insn 
 
 	if (vcpu_get_parts(&s->vm->vcpu, &s->cs, VCPU_XSAVE) < 0)
 		return INSN_UNKNOWN;
-	r = insn_execute_memory(&s->gmem, in, (uint8_t(*)[16])(xsave + XSAVE_XMM), REP_ITERATIONS, trap);
+	r = insn_execute_memory(&s->gmem, in, (uint8_t(*)[16])(xsave + XSAVE_XMM), 1, trap);
 	xsave[XSAVE_BV] |= XSTATE_SSE;
 	if (r == INSN_DONE && vcpu_set_parts(&s->vm->vcpu, &s->cs, VCPU_XSAVE) < 0)
 		vm_fail(s->vm, "XMM registers of the guest");
 	return r;
 }
 
-static enum insn_result execute_memory(struct shadow_vm *s, struct trap *trap)
+static enum insn_result execute_memory(struct shadow_vm *s, bool stepped, struct trap *trap)
 {
 	struct insn in;
 	enum insn_result r = insn_fetch(&s->gmem, &in, trap);
 
-	if (r == INSN_DONE)
-		r = insn_execute_memory(&s->gmem, &in, NULL, REP_ITERATIONS, trap);
+	if (r != INSN_DONE)
+		return r;
+	r = insn_execute_memory(&s->gmem, &in, NULL, iterations(stepped), trap);
 	return r == INSN_UNKNOWN ? execute_with_xmm(s, &in, trap) : r;
 }
 
 /* Instructions with a memory operand on a table page or a device. */
 static void emulate_memory(struct shadow_vm *s)
 {
+	bool stepped = s->cs.rflags & RFLAGS_TF;
 	struct trap trap;
-	enum insn_result r = execute_memory(s, &trap);
+	enum insn_result r = execute_memory(s, stepped, &trap);
 
-	if (r == INSN_TRAP)
+	if (r == INSN_DONE)
+		end_step(s, stepped);
+	else if (r == INSN_TRAP)
 		reflect(s, &trap, DELIVER_FAULT, 0);
 	else if (r == INSN_UNKNOWN)
 		vm_end(s->vm, VM_HOST_LIMIT, 0, "--mmu=shadow cannot execute the instruction at 0x%" PRIx64
@@ -273,7 +296,8 @@ static enum insn_result see_through_patch(struct shadow_vm *s, struct insn *in)
  */
 static void on_protection(struct shadow_vm *s, const struct trap *fault)
 {
-	struct privileged p = {.g = &s->gmem, .cr4_allowed = cr4_allowed(s), .iterations = REP_ITERATIONS,
+	bool stepped = s->cs.rflags & RFLAGS_TF;
+	struct privileged p = {.g = &s->gmem, .cr4_allowed = cr4_allowed(s), .iterations = iterations(stepped),
 			       .port = on_port, .read_tsc = read_tsc, .write_tsc = write_tsc};
 	struct trap trap = *fault;
 	struct insn in;
@@ -291,6 +315,7 @@ static void on_protection(struct shadow_vm *s, const struct trap *fault)
 		counters_privileged(&s->counters, in.info.mnemonic);
 		s->shadow_rip = s->cs.rip;
 		apply_effects(s, &p);
+		end_step(s, stepped);
 	} else if (r == INSN_TRAP) {
 		reflect(s, &trap, DELIVER_FAULT, 0);
 	} else if (r == INSN_UNKNOWN) {
