@@ -21,7 +21,7 @@ static uint64_t entry_gpa(const struct tables *t, uint32_t page, unsigned int in
 	return shadow_page_gpa(t, page) + index * sizeof(uint64_t);
 }
 
-bool spte_pending(const struct tables *t, uint32_t page, unsigned int index)
+static bool spte_pending(const struct tables *t, uint32_t page, unsigned int index)
 {
 	return t->page[page].pending[index / 64] >> index % 64 & 1;
 }

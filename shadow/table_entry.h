@@ -16,8 +16,6 @@ uint64_t spte_get(const struct tables *t, uint32_t page, unsigned int index);
  */
 void spte_set(struct tables *t, uint32_t page, unsigned int index, uint64_t spte);
 
-bool spte_pending(const struct tables *t, uint32_t page, unsigned int index);
-
 /* Takes the page out of every table that leads to it and gives it up, roots too. */
 void shadow_page_drop(struct tables *t, uint32_t page);
 

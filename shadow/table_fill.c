@@ -78,7 +78,7 @@ uint32_t fill_page(struct tables *t, const struct page_key *k)
 
 /*
  * A fault needs no more than its own entry, but most are followed by others close by. Entries whose A is clear are
- * left: filling them would hide the guest's access from the guest. So is one that waits for an edit.
+ * left: filling them would hide the guest's access from the guest.
  */
 static void prefetch(struct tables *t, uint32_t page, unsigned int index)
 {
@@ -88,7 +88,7 @@ static void prefetch(struct tables *t, uint32_t page, unsigned int index)
 	for (unsigned int i = first; i < first + PREFETCH; i++) {
 		uint64_t spte;
 
-		if (spte_pending(t, page, i) || (spte_get(t, page, i) & PTE_P))
+		if (spte_get(t, page, i) & PTE_P)
 			continue;
 		spte = small_spte(t, k, gpte_of(t, k, i));
 		if (!spte)

@@ -120,6 +120,61 @@ START_TEST(first_touch_of_a_range)
 }
 END_TEST
 
+/* What a page-table entry says, by bits of a small number. */
+static uint64_t nth_gpte(unsigned int n)
+{
+	static const uint64_t bits[] = {PTE_P, PTE_W, PTE_U, PTE_A, PTE_D, PTE_NX, PAGE_SIZE};
+	uint64_t gpte = DATA;
+
+	for (unsigned int i = 0; i < 7; i++)
+		gpte |= n >> i & 1 ? bits[i] : 0;
+	return gpte;
+}
+
+/* The CPU, and where it faults tables_fault(), do what the guest's tables say. */
+static void agrees(struct guest *g, uint64_t gva, unsigned int access)
+{
+	unsigned int user = g->m.view == VIEW_USER ? MMU_USER : 0;
+	uint64_t gpa = 0;
+	struct walk expected, w;
+	enum machine_verdict v;
+
+	walk_guest(&g->m.ram, &g->m.cs, gva, access | user, &expected);
+	v = machine_access(&g->m, gva, access | user, TRIES, &gpa, &w);
+	expect_eq(v == MACHINE_DONE, !expected.fault);
+	expect_eq(v == MACHINE_DONE ? gpa : w.error, v == MACHINE_DONE ? expected.gpa : expected.error);
+}
+
+/* From every entry that can be used to every other, reported as a store: never from outside what only an edit may do. */
+START_TEST(every_change_of_an_entry)
+{
+	static const unsigned int kinds[] = {MMU_READ, MMU_EXEC, MMU_WRITE};
+	const uint64_t gva = 0x40000000;
+	uint64_t gpte_gpa, gpte;
+	struct guest g;
+
+	guest_create(&g, 16 << 20, POOL);
+	g.m.cs.cr4 |= _i & 2 ? CR4_SMEP : 0;
+	g.m.view = _i & 1 ? VIEW_USER : VIEW_KERNEL;
+	gpte_gpa = entry_of(&g, gva, 1);
+	for (unsigned int from = 0; from < 128; from++) {
+		for (unsigned int to = 0; to < 128; to++) {
+			if ((from & 9) != 9)
+				continue;
+			machine_store(&g.m, gpte_gpa, &(uint64_t){nth_gpte(from)}, 8);
+			for (unsigned int i = 0; i < 3; i++)
+				agrees(&g, gva, kinds[i]);
+			gpte = nth_gpte(to);
+			machine_store(&g.m, gpte_gpa, &gpte, 8);
+			for (unsigned int i = 3; i--;)
+				agrees(&g, gva, kinds[i]);
+		}
+	}
+	machine_check(&g.m);
+	machine_destroy(&g.m);
+}
+END_TEST
+
 START_TEST(sixteen_address_spaces_stay_cached)
 {
 	const uint64_t gva = 0x400000;
@@ -573,6 +628,7 @@ int main(void)
 
 	tcase_set_timeout(tc, 600);
 	tcase_add_test(tc, first_touch_of_a_range);
+	tcase_add_loop_test(tc, every_change_of_an_entry, 0, 4);
 	tcase_add_test(tc, sixteen_address_spaces_stay_cached);
 	tcase_add_test(tc, large_pages);
 	tcase_add_test(tc, a_large_page_half_of_which_is_ram);
