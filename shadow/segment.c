@@ -216,20 +216,21 @@ enum insn_result segment_mov(const struct privileged_insn *x)
 	return r;
 }
 
+/* RSP moves by the operand size, but only the selector is read. */
 enum insn_result segment_pop(const struct privileged_insn *x)
 {
-	uint64_t rsp = x->cs->gpr[CPU_RSP], word = 0;
-	uint32_t size = x->in->info.operand_width / 8u;
+	uint64_t rsp = x->cs->gpr[CPU_RSP];
 	int name = name_of(x->in->op[0].reg.value);
+	uint16_t selector;
 	enum insn_result r;
 
-	if (!gmem_canonical(rsp, size))
+	if (!gmem_canonical(rsp, sizeof(selector)))
 		return privileged_trap(x, trap_ss(0));
-	r = privileged_read(x, rsp, &word, size, gmem_user(x->cs));
+	r = privileged_read(x, rsp, &selector, sizeof(selector), gmem_user(x->cs));
 	if (r == INSN_DONE)
-		r = load(x, (enum cpu_segment_name)name, (uint16_t)word);
+		r = load(x, (enum cpu_segment_name)name, selector);
 	if (r != INSN_DONE)
 		return r;
-	x->cs->gpr[CPU_RSP] = rsp + size;
+	x->cs->gpr[CPU_RSP] = rsp + x->in->info.operand_width / 8u;
 	return privileged_done(x, PRIVILEGED_SEGMENTS);
 }

@@ -7,6 +7,7 @@
 #include "shadow/deliver.h"
 #include "shadow/insn_memory.h"
 #include "shadow/privileged.h"
+#include "shadow/rflags.h"
 #include "tests/vm/scenario_insn.h"
 #include "vmm/ensure.h"
 #include "vmm/mmu.h"
@@ -34,6 +35,14 @@ static bool device(struct gmem *g, struct access *a)
 
 	r->stored |= a->kind == ACCESS_MMIO_WRITE && a->addr == SCENARIO_DEVICE_GPA;
 	return outcome_access(r->m->out, a);
+}
+
+static void stored(struct gmem *g, uint64_t gpa, uint64_t size)
+{
+	struct model *m = run_of(g)->m;
+
+	for (uint64_t at = gpa; at < gpa + size && m->stores < MODEL_STORES; at += 8)
+		m->store[m->stores++] = at;
 }
 
 static bool port(struct privileged *p, struct access *a)
@@ -84,28 +93,32 @@ static void note_frame(struct run *r)
 }
 
 /* Where the gate of a vector leads; ~0 if it cannot be read. */
-static uint64_t handler_of(const struct cpu_state *cs, struct mem *mem, uint8_t vector)
+static uint64_t handler_of(const struct cpu_state *cs, struct mem *mem, uint8_t vector, uint16_t *selector)
 {
 	uint64_t gate[2];
 
+	*selector = 0;
 	/* The IDT is mapped where it lies. */
 	if (mem_read(mem, cs->idt.base + vector * 16u, gate, sizeof(gate)) < 0)
 		return ~0ull;
+	*selector = (uint16_t)(gate[0] >> 16);
 	return (gate[0] & 0xffff) | gate[0] >> 48 << 16 | gate[1] << 32;
 }
 
 /* Returns true when that ended it. */
 static bool event(struct run *r, const struct trap *trap, enum deliver_source source, uint8_t length)
 {
-	const struct cpu_state before = *r->g.cs;
+	uint16_t selector;
+	uint64_t handler = handler_of(r->g.cs, r->g.mem, trap->vector, &selector);
 
+	r->m->odd_gate |= selector != 0x08;
 	r->m->faults += source == DELIVER_FAULT;
 	r->m->stack_fault |= source == DELIVER_FAULT && trap->vector == TRAP_SS && !trap->error;
 	note(r->m, source == DELIVER_FAULT ? "fault" : source == DELIVER_SOFTWARE ? "int" : "irq", trap->vector, trap->error);
 	switch (deliver(&r->g, trap, source, length)) {
 	case DELIVER_DONE:
-		r->m->faults += source == DELIVER_SOFTWARE && r->g.cs->rip != handler_of(&before, r->g.mem, trap->vector);
-		r->m->nested |= r->g.cs->rip != handler_of(&before, r->g.mem, trap->vector);
+		r->m->faults += source == DELIVER_SOFTWARE && r->g.cs->rip != handler;
+		r->m->nested |= r->g.cs->rip != handler;
 		note_frame(r);
 		return false;
 	case DELIVER_SHUTDOWN:
@@ -142,7 +155,12 @@ static bool step_compat(struct run *r)
 	}
 	if (mem_read(r->g.mem, range.part[0].gpa, &opcode, 1) < 0 || opcode != 0xa2)
 		return true;
+	if (gmem_resolve(&r->g, SCENARIO_DEVICE, 1, MMU_WRITE | gmem_user(cs), &range, &fault) < 0) {
+		trap = trap_of_fault(&fault);
+		return event(r, &trap, DELIVER_FAULT, 0);
+	}
 	cs->rip += END_LENGTH_COMPAT;
+	cs->rflags &= ~RFLAGS_RF;
 	r->m->out->end = OUTCOME_STORE;
 	outcome_access(r->m->out, &(struct access){.kind = ACCESS_MMIO_WRITE, .size = 1, .addr = SCENARIO_DEVICE_GPA,
 						   .value = cs->gpr[CPU_RAX] & 0xff});
@@ -154,6 +172,22 @@ static bool is_return(const struct insn *in)
 	ZydisMnemonic m = in->info.mnemonic;
 
 	return m == ZYDIS_MNEMONIC_IRETD || m == ZYDIS_MNEMONIC_IRETQ || m == ZYDIS_MNEMONIC_RET || m == ZYDIS_MNEMONIC_SYSRET;
+}
+
+static bool is_emulated(const struct insn *in)
+{
+	static const ZydisMnemonic emulated[] = {ZYDIS_MNEMONIC_RDPMC, ZYDIS_MNEMONIC_RDMSR, ZYDIS_MNEMONIC_WRMSR,
+						 ZYDIS_MNEMONIC_IN, ZYDIS_MNEMONIC_OUT, ZYDIS_MNEMONIC_INSB,
+						 ZYDIS_MNEMONIC_INSW, ZYDIS_MNEMONIC_INSD, ZYDIS_MNEMONIC_OUTSB,
+						 ZYDIS_MNEMONIC_OUTSW, ZYDIS_MNEMONIC_OUTSD, ZYDIS_MNEMONIC_LMSW,
+						 ZYDIS_MNEMONIC_UD2};
+	bool control = in->info.mnemonic == ZYDIS_MNEMONIC_MOV &&
+		       ZydisRegisterGetClass(in->op[0].reg.value) == ZYDIS_REGCLASS_CONTROL;
+
+	for (size_t i = 0; i < sizeof(emulated) / sizeof(*emulated); i++)
+		if (in->info.mnemonic == emulated[i])
+			return true;
+	return control;
 }
 
 static enum insn_result execute(struct run *r, const struct insn *in, struct trap *trap)
@@ -195,6 +229,7 @@ static bool step(struct run *r)
 	if (result == INSN_DONE)
 		result = execute(r, &in, &trap);
 	r->m->bad_target |= result == INSN_TRAP && is_return(&in) && trap.vector == TRAP_GP && !trap.error;
+	r->m->injected |= result == INSN_TRAP && is_emulated(&in);
 	if (result == INSN_TRAP)
 		return event(r, &trap, DELIVER_FAULT, 0);
 	r->m->out->end = r->stored ? OUTCOME_STORE : r->p.effects & PRIVILEGED_HALT ? OUTCOME_HALTED : OUTCOME_UNKNOWN;
@@ -210,14 +245,14 @@ static uint64_t cr4_allowed(uint32_t cpu)
 
 void model_run(struct model *m, const struct scenario *s, struct outcome *out)
 {
-	struct run r = {.m = m, .g = {.mem = &m->mem, .cs = &out->cs, .device = device},
+	struct run r = {.m = m, .g = {.mem = &m->mem, .cs = &out->cs, .stored = stored, .device = device},
 			.p = {.cr4_allowed = cr4_allowed(m->cpu), .iterations = 3, .port = port, .read_tsc = read_tsc,
 			      .write_tsc = write_tsc}};
 
 	r.p.g = &r.g;
 	m->out = out;
-	m->deliveries = m->faults = 0;
-	m->nested = m->stack_fault = m->bad_target = false;
+	m->deliveries = m->faults = m->stores = 0;
+	m->nested = m->stack_fault = m->bad_target = m->odd_gate = m->injected = false;
 	m->trace[0] = 0;
 	out->cs = s->cs;
 	out->accesses = 0;

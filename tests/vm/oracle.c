@@ -158,12 +158,22 @@ static void complete(struct vcpu *v)
 	v->run->immediate_exit = 0;
 }
 
+/* KVM keeps the guest's TLB where neither CR3 nor CR4.PGE changes, and this is another guest each time. */
+static void flush_tlb(struct vcpu *v, const struct cpu_state *cs)
+{
+	struct cpu_state other = *cs;
+
+	other.cr4 ^= CR4_PGE;
+	ensure(vcpu_set_parts(v, &other, VCPU_SREGS) == 0);
+}
+
 void oracle_run(struct oracle *o, const struct scenario *s, struct outcome *out)
 {
 	struct vcpu *v = &o->vm.vcpu;
 
 	out->accesses = 0;
 	renew_slot(o);
+	flush_tlb(v, &s->cs);
 	ensure(vcpu_set_state(v, &s->cs) == 0);
 	if (s->interrupt >= 0)
 		ensure(kvm_interrupt(v->fd, (unsigned int)s->interrupt) == 0);

@@ -7,15 +7,6 @@
 #include "shadow/rflags.h"
 #include "tests/vm/scenario_insn.h"
 #include "vmm/ensure.h"
-#include "vmm/walk.h"
-
-/* Frames of the tables. All that lies below 1 MiB is mapped where it lies. */
-#define PML4 0x1000ull
-#define PML4_SECOND 0x2000ull
-#define PDPT_LOW 0x3000ull
-#define PD_LOW 0x4000ull
-#define PT_LOW 0x5000ull
-#define EDGE_TABLES 0x6000ull /* PDPT, PD, PT of the last page below the hole, then of the first above */
 
 #define TSS_TYPE_BUSY 0x8bu
 #define LDT_TYPE 0x82u
@@ -30,103 +21,16 @@ bool scenario_chance(struct scenario *s, unsigned int percent)
 	return below(s, 100) < percent;
 }
 
-static void put64(struct scenario *s, uint64_t gpa, uint64_t value)
+void scenario_put64(struct scenario *s, uint64_t gpa, uint64_t value)
 {
 	ensure(gpa + sizeof(value) <= SCENARIO_RAM);
 	memcpy(s->ram + gpa, &value, sizeof(value));
-}
-
-static uint64_t get64(const struct scenario *s, uint64_t gpa)
-{
-	uint64_t value;
-
-	memcpy(&value, s->ram + gpa, sizeof(value));
-	return value;
 }
 
 void scenario_put(struct scenario *s, uint64_t gva, const void *bytes, unsigned int size)
 {
 	if (gva < SCENARIO_RAM && gva + size <= SCENARIO_RAM)
 		memcpy(s->ram + gva, bytes, size);
-}
-
-static uint64_t random_marks(struct scenario *s)
-{
-	return (scenario_chance(s, 50) ? PTE_A : 0) | (scenario_chance(s, 50) ? PTE_D : 0);
-}
-
-/* Accessed: whether a walk that faults marks the entries above is the CPU's own affair, and CPUs differ. */
-static uint64_t table_flags(void)
-{
-	return PTE_P | PTE_W | PTE_U | PTE_A;
-}
-
-static bool is_user_page(uint64_t gva)
-{
-	return gva >= SCENARIO_USER_STACK && gva < SCENARIO_USER_END;
-}
-
-static bool is_code_page(uint64_t gva)
-{
-	return gva - SCENARIO_USER_CODE < 0x2000 || gva - SCENARIO_HANDLERS < 0x3000;
-}
-
-static void map_low_page(struct scenario *s, uint64_t gva)
-{
-	uint64_t flags = PTE_P | PTE_W | random_marks(s) | (is_user_page(gva) ? PTE_U : 0);
-
-	/* A CPU may fetch more than it executes. */
-	if (is_code_page(gva))
-		flags |= PTE_A;
-
-	put64(s, PT_LOW + gva / 4096 * 8, gva | flags);
-}
-
-/* The pages on both sides of the hole in the address space, for stacks that end there. */
-static void map_edges(struct scenario *s)
-{
-	for (unsigned int i = 0; i < 2; i++) {
-		uint64_t tables = EDGE_TABLES + i * 0x3000, index = i ? 0 : 511;
-
-		put64(s, PML4 + (i ? 256 : 255) * 8, tables | table_flags());
-		put64(s, tables + index * 8, (tables + 0x1000) | table_flags());
-		put64(s, tables + 0x1000 + index * 8, (tables + 0x2000) | table_flags());
-		put64(s, tables + 0x2000 + index * 8, (SCENARIO_EDGE_FRAME + i * 4096) | PTE_P | PTE_W | random_marks(s));
-	}
-}
-
-static void map_everything(struct scenario *s)
-{
-	put64(s, PML4, PDPT_LOW | table_flags());
-	put64(s, PDPT_LOW, PD_LOW | table_flags());
-	put64(s, PD_LOW, PT_LOW | table_flags());
-	for (uint64_t gva = 0x1000; gva < SCENARIO_MAPPED; gva += 4096)
-		map_low_page(s, gva);
-	put64(s, PT_LOW + SCENARIO_DEVICE / 4096 * 8,
-	      SCENARIO_DEVICE_GPA | PTE_P | PTE_W | PTE_U | PTE_A | PTE_D);
-	if (scenario_chance(s, 50))
-		put64(s, PT_LOW + SCENARIO_HANDLERS / 4096 * 8,
-		      get64(s, PT_LOW + SCENARIO_HANDLERS / 4096 * 8) | PTE_U);
-	map_edges(s);
-	memcpy(s->ram + PML4_SECOND, s->ram + PML4, 4096);
-}
-
-/* Takes something from one page that matters, or from a table above all of them. */
-static void damage_page(struct scenario *s)
-{
-	static const uint64_t pages[] = {
-		SCENARIO_GDT, SCENARIO_GDT + 4096, SCENARIO_LDT, SCENARIO_IDT, SCENARIO_IDT + 4096, SCENARIO_TSS,
-		SCENARIO_TSS + 4096, SCENARIO_KERNEL_STACK, SCENARIO_KERNEL_STACK + 4096, SCENARIO_KERNEL_STACK + 8192,
-		SCENARIO_IST_STACK, SCENARIO_IST_STACK + 4096, SCENARIO_USER_STACK, SCENARIO_USER_STACK + 4096,
-		SCENARIO_KERNEL_DATA, SCENARIO_KERNEL_DATA + 4096, SCENARIO_USER_DATA, SCENARIO_USER_DATA + 4096,
-		SCENARIO_USER_CODE, SCENARIO_KERNEL_CODE + 4096,
-	};
-	static const uint64_t flips[] = {PTE_P, PTE_P, PTE_W, PTE_W, PTE_W, PTE_U, PTE_NX, 1ull << 45};
-	uint64_t at = PT_LOW + pages[below(s, sizeof(pages) / sizeof(*pages))] / 4096 * 8;
-
-	if (scenario_chance(s, 3))
-		at = PD_LOW;
-	put64(s, at, get64(s, at) ^ flips[below(s, sizeof(flips) / sizeof(*flips))]);
 }
 
 static uint64_t descriptor(uint32_t base, uint32_t limit, unsigned int attributes)
@@ -145,7 +49,7 @@ static uint64_t random_code(struct scenario *s, unsigned int attributes)
 {
 	if (!(attributes & 0x200))
 		attributes |= 0x400;
-	else if (scenario_chance(s, 80))
+	else if (scenario_chance(s, 80) || (s->avoid & AVOID_LONG_AND_DB))
 		attributes &= ~0x400u;
 	return descriptor(0, 0xfffff, attributes | 0x801);
 }
@@ -160,13 +64,13 @@ static void put_random_descriptor(struct scenario *s, uint64_t gva)
 	if (!(attributes & 0x10) && scenario_chance(s, 60))
 		attributes = (attributes & ~0xfu) | (scenario_chance(s, 50) ? 0x9 : 0x2);
 	if (!(attributes & 0x10) && scenario_chance(s, 30))
-		upper = random_next(&s->random) >> 17;
+		upper = random_next(&s->random) >> (s->avoid & AVOID_ODD_UPPER ? 49 : 17);
 	if ((attributes & 0x18) == 0x18)
-		put64(s, gva, random_code(s, attributes));
+		scenario_put64(s, gva, random_code(s, attributes));
 	else
-		put64(s, gva, descriptor((uint32_t)random_next(&s->random), (uint32_t)below(s, 0x100000), attributes));
+		scenario_put64(s, gva, descriptor((uint32_t)random_next(&s->random), (uint32_t)below(s, 0x100000), attributes));
 	if (!(attributes & 0x10))
-		put64(s, gva + 8, upper);
+		scenario_put64(s, gva + 8, upper);
 }
 
 /* Sometimes the tables lie across pages, and sometimes their ends are cut off. */
@@ -174,22 +78,28 @@ static void make_gdt(struct scenario *s)
 {
 	uint64_t base = SCENARIO_GDT + (scenario_chance(s, 50) ? 0 : 0x1000 - 8 * below(s, 20)) + (scenario_chance(s, 10) ? 4 : 0);
 
-	for (unsigned int i = 10; i < SCENARIO_SELECTORS; i++)
+	/* From the end, so that an upper half stays what it is. */
+	for (unsigned int i = SCENARIO_SELECTORS; i-- > 10;)
 		put_random_descriptor(s, base + i * 8);
-	put64(s, base + 0x08, descriptor(0, 0xfffff, 0xa9b));
-	put64(s, base + 0x10, descriptor(0, 0xfffff, 0xc92 | maybe_accessed(s)));
-	put64(s, base + 0x18, descriptor(0, 0xfffff, 0xcfb));
-	put64(s, base + 0x20, descriptor(0, 0xfffff, 0xcf2 | maybe_accessed(s)));
-	put64(s, base + 0x28, descriptor(0, 0xfffff, 0xafb));
-	put64(s, base + 0x30, descriptor(SCENARIO_TSS, 0x67, 0x89));
-	put64(s, base + 0x38, 0);
-	put64(s, base + 0x40, descriptor(SCENARIO_LDT, 0x7f, LDT_TYPE));
-	put64(s, base + 0x48, 0);
+	scenario_put64(s, base + 0x08, descriptor(0, 0xfffff, 0xa9b));
+	scenario_put64(s, base + 0x10, descriptor(0, 0xfffff, 0xc92 | maybe_accessed(s)));
+	scenario_put64(s, base + 0x18, descriptor(0, 0xfffff, 0xcfb));
+	scenario_put64(s, base + 0x20, descriptor(0, 0xfffff, 0xcf2 | maybe_accessed(s)));
+	scenario_put64(s, base + 0x28, descriptor(0, 0xfffff, 0xafb));
+	scenario_put64(s, base + 0x30, descriptor(SCENARIO_TSS, 0x67, 0x89));
+	scenario_put64(s, base + 0x38, 0);
+	scenario_put64(s, base + 0x40, descriptor(SCENARIO_LDT, 0x7f, LDT_TYPE));
+	scenario_put64(s, base + 0x48, 0);
 	s->cs.gdt = (struct cpu_table){base, SCENARIO_SELECTORS * 8 - 1};
 	if (scenario_chance(s, 5))
 		s->cs.gdt.limit = (uint16_t)below(s, SCENARIO_SELECTORS * 8);
-	for (unsigned int i = 0; i < 16; i++)
+	for (unsigned int i = 16; i-- > 0;)
 		put_random_descriptor(s, SCENARIO_LDT + i * 8);
+}
+
+uint16_t scenario_null(const struct scenario *s, uint16_t selector)
+{
+	return (s->avoid & AVOID_NULL_RPL) && selector < 4 ? 0 : selector;
 }
 
 uint16_t scenario_selector(struct scenario *s)
@@ -203,7 +113,7 @@ uint16_t scenario_selector(struct scenario *s)
 		return (uint16_t)(below(s, 18) * 8 | 4 | n);
 	if (scenario_chance(s, 5))
 		return (uint16_t)random_next(&s->random);
-	return (uint16_t)(below(s, SCENARIO_SELECTORS + 2) * 8 | n);
+	return scenario_null(s, (uint16_t)(below(s, SCENARIO_SELECTORS + 2) * 8 | n));
 }
 
 uint64_t scenario_target(struct scenario *s, unsigned int cpl)
@@ -229,9 +139,9 @@ static void put_gate(struct scenario *s, unsigned int vector, uint64_t offset, u
 	uint64_t at = s->cs.idt.base + vector * 16, dpl = scenario_chance(s, 50) ? 3 : below(s, 4);
 	uint64_t present = scenario_chance(s, 97);
 
-	put64(s, at, (offset & 0xffff) | (uint64_t)selector << 16 | (uint64_t)ist << 32 |
+	scenario_put64(s, at, (offset & 0xffff) | (uint64_t)selector << 16 | (uint64_t)ist << 32 |
 		     (uint64_t)gate_type(s) << 40 | dpl << 45 | present << 47 | (offset >> 16 & 0xffff) << 48);
-	put64(s, at + 8, offset >> 32);
+	scenario_put64(s, at + 8, offset >> 32);
 }
 
 static void make_idt(struct scenario *s)
@@ -246,6 +156,8 @@ static void make_idt(struct scenario *s)
 
 		if (scenario_chance(s, 3))
 			offset = scenario_target(s, 0);
+		if ((s->avoid & AVOID_ODD_OFFSET) && offset >= SCENARIO_RAM)
+			offset = SCENARIO_UNMAPPED;
 		put_gate(s, vector, offset, selector, scenario_chance(s, 70) ? 0 : (unsigned int)below(s, 8));
 	}
 }
@@ -258,9 +170,16 @@ uint64_t scenario_stack(struct scenario *s, uint64_t area)
 		at = area + 4096 + below(s, 64) - 16;
 	if (scenario_chance(s, 4))
 		at = SCENARIO_UNMAPPED + below(s, 8192);
-	if (scenario_chance(s, 3))
+	if (scenario_chance(s, 3) && !(s->avoid & AVOID_ODD_STACK))
 		at = (scenario_chance(s, 50) ? 0xffff800000000000 : 0x0000800000000000) + below(s, 80) - 24;
 	return scenario_chance(s, 70) ? at & ~7ull : at;
+}
+
+static uint64_t tss_stack(struct scenario *s, uint64_t area)
+{
+	uint64_t at = scenario_stack(s, area);
+
+	return (s->avoid & AVOID_ODD_TSS_STACK) && at >= SCENARIO_RAM ? area + 4096 : at;
 }
 
 static void make_tss(struct scenario *s)
@@ -269,9 +188,9 @@ static void make_tss(struct scenario *s)
 	uint16_t bitmap = (uint16_t)(0x68 + below(s, 64));
 
 	for (unsigned int i = 0; i < 3; i++)
-		put64(s, base + 4 + i * 8, scenario_stack(s, SCENARIO_KERNEL_STACK));
+		scenario_put64(s, base + 4 + i * 8, tss_stack(s, SCENARIO_KERNEL_STACK));
 	for (unsigned int i = 0; i < 7; i++)
-		put64(s, base + 36 + i * 8, scenario_stack(s, SCENARIO_IST_STACK));
+		scenario_put64(s, base + 36 + i * 8, tss_stack(s, SCENARIO_IST_STACK));
 	memcpy(s->ram + base + 102, &bitmap, sizeof(bitmap));
 	for (unsigned int i = 0; i < 64; i++)
 		s->ram[base + bitmap + i] = scenario_chance(s, 70) ? 0 : (uint8_t)random_next(&s->random);
@@ -325,7 +244,7 @@ static void set_control(struct scenario *s)
 	cs->cr0 = CR0_PE | CR0_ET | CR0_NE | CR0_MP | CR0_PG | (scenario_chance(s, 70) ? CR0_WP : 0) |
 		  (scenario_chance(s, 20) ? CR0_TS : 0);
 	cs->cr2 = random_next(&s->random);
-	cs->cr3 = PML4 | (scenario_chance(s, 10) ? 0x18 : 0);
+	cs->cr3 = SCENARIO_PML4 | (scenario_chance(s, 10) ? 0x18 : 0);
 	cs->cr4 = CR4_PAE | CR4_OSFXSR | (scenario_chance(s, 30) ? CR4_DE : 0) | (scenario_chance(s, 30) ? CR4_PGE : 0) |
 		  (scenario_chance(s, 10) ? CR4_TSD : 0);
 	/* Chance comes first, so that a seed means the same on every host. */
@@ -343,7 +262,7 @@ static void set_msrs(struct scenario *s)
 	struct cpu_state *cs = &s->cs;
 
 	cs->msr[CPU_MSR_STAR] = 0x0018000800000000;
-	if (scenario_chance(s, 20))
+	if (scenario_chance(s, 20) && !(s->avoid & AVOID_NO_SYSCALL))
 		cs->msr[CPU_MSR_STAR] = random_next(&s->random);
 	cs->msr[CPU_MSR_LSTAR] = SCENARIO_HANDLERS;
 	cs->msr[CPU_MSR_CSTAR] = SCENARIO_HANDLERS + 16;
@@ -393,7 +312,7 @@ void scenario_make(struct scenario *s)
 	reset(s);
 	cpl = scenario_chance(s, 65) ? 0 : 3;
 	s->tags |= cpl ? TAG_RING3 : 0;
-	map_everything(s);
+	scenario_map(s);
 	make_gdt(s);
 	make_tss(s);
 	make_idt(s);
@@ -410,7 +329,7 @@ void scenario_make(struct scenario *s)
 	}
 	damages = scenario_chance(s, 50) ? 0 : 1 + (unsigned int)below(s, 2);
 	while (damages--)
-		damage_page(s);
+		scenario_damage(s);
 }
 
 uint64_t scenario_device_value(unsigned int n, unsigned int size)

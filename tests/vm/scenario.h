@@ -17,7 +17,7 @@
 /* What a scenario contains that a host may be known to do otherwise; combine. */
 enum scenario_tag {
 	TAG_ODD_MSR = 1,	    /* an MSR value that its rules forbid */
-	TAG_LOCAL_SYSTEM = 2,	    /* LLDT or LTR of a selector of the LDT */
+	TAG_SYSTEM = 2,		    /* LLDT, LTR */
 	TAG_SOFTWARE_INTERRUPT = 4, /* INT n, INT3 */
 	TAG_STRING_IN = 8,
 	TAG_TABLE = 16,		    /* LGDT, LIDT, SGDT, SIDT */
@@ -28,6 +28,11 @@ enum scenario_tag {
 	TAG_CR1 = 512,
 	TAG_SYSRET32 = 1024,
 	TAG_PAT = 2048,		    /* the MSR */
+	TAG_UMIP = 8192,	    /* SLDT, STR, SMSW */
+	TAG_CR = 16384,		    /* MOV to CR0 or CR4 */
+	TAG_FRAME32 = 32768,	    /* IRET, far RET of 32-bit words */
+	TAG_SYSENTER = 65536,	    /* MSRs of SYSENTER that hold an address */
+	TAG_NEEDS = 131072,	    /* it needs its registers to be what they are */
 	TAG_INT_N = 4096,	    /* INT n of another vector than 3 and 4 */
 };
 
@@ -37,7 +42,18 @@ enum scenario_avoid {
 	AVOID_ODD_HANDLER = 2,	   /* gates that lead to another selector than the kernel's */
 	AVOID_GENERAL_DETECT = 4,  /* DR7.GD */
 	AVOID_IO_BITMAP = 8,	   /* ring 3 without the right to all ports */
-	AVOID_NO_SYSCALL = 16,	   /* EFER.SCE = 0 */
+	AVOID_NO_SYSCALL = 16,	   /* EFER.SCE = 0, odd STAR */
+	AVOID_ODD_STACK = 64,	   /* stacks at or beyond the edge of the address space */
+	AVOID_ODD_TSS_STACK = 128, /* those of the TSS */
+	AVOID_NULL_TR = 256,
+	AVOID_NULL_SS = 512,	   /* at the start, for IRET and far RET of 32-bit words */
+	AVOID_ODD_UPPER = 2048,	   /* upper halves of system descriptors with a type, or a base that is not canonical */
+	AVOID_LONG_AND_DB = 8192,  /* code descriptors with both */
+	AVOID_ODD_RETURN = 16384,  /* IRET and far RET to other segments than the usual */
+	AVOID_ODD_OFFSET = 32768,  /* gates to an address that is not canonical */
+	AVOID_POP_CROSSING = 65536, /* of a segment: a word in two pages */
+	AVOID_NULL_RPL = 4096,	   /* null selectors other than 0 */
+	AVOID_EDGE_OPERAND = 1024, /* operands at the edge of the address space */
 	AVOID_UNMARKED = 32,	   /* data descriptors that are not accessed yet, for IRET and far RET */
 };
 

@@ -6,8 +6,7 @@
 #include "shadow/rflags.h"
 
 #define INSN_MAX 10u
-#define PLAIN_FLAGS                                                                                                    \
-	(RFLAGS_CF | RFLAGS_PF | RFLAGS_AF | RFLAGS_ZF | RFLAGS_SF | RFLAGS_IF | RFLAGS_DF | RFLAGS_OF | RFLAGS_ID)
+#define DR7_GD (1ull << 13)
 
 struct form {
 	const char *name;
@@ -29,7 +28,7 @@ static uint64_t data_address(struct scenario *s)
 		at = (at & ~0x3fffull) + 4096 - random_below(&s->random, 16);
 	if (scenario_chance(s, 5))
 		at = SCENARIO_UNMAPPED + random_below(&s->random, 4096);
-	if (scenario_chance(s, 4))
+	if (scenario_chance(s, 4) && !(s->avoid & AVOID_EDGE_OPERAND))
 		at = 0x800000000000 - random_below(&s->random, 12);
 	return at;
 }
@@ -51,20 +50,23 @@ static void selector(struct scenario *s)
 	s->cs.gpr[CPU_RAX] = (any(s) & ~0xffffull) | scenario_selector(s);
 }
 
-static void system_selector(struct scenario *s)
+static void task_selector(struct scenario *s)
 {
-	uint16_t in_memory = 0;
+	uint16_t good = 0x30;
 
 	selector(s);
-	if (s->cs.gpr[CPU_RBX] + 2 < SCENARIO_RAM)
-		in_memory = (uint16_t)(s->ram[s->cs.gpr[CPU_RBX]]);
-	if ((s->cs.gpr[CPU_RAX] | in_memory) & 4)
-		s->tags |= TAG_LOCAL_SYSTEM;
+	if (!(s->avoid & AVOID_NULL_TR))
+		return;
+	if (!(s->cs.gpr[CPU_RAX] & 0xfffc))
+		s->cs.gpr[CPU_RAX] |= good;
+	if (s->cs.gpr[CPU_RBX] < SCENARIO_RAM && !(s->ram[s->cs.gpr[CPU_RBX]] & 0xfc))
+		scenario_put(s, s->cs.gpr[CPU_RBX], &good, sizeof(good));
 }
 
 static void cr0(struct scenario *s)
 {
-	s->cs.gpr[CPU_RAX] = s->cs.cr0 ^ 1ull << random_below(&s->random, scenario_chance(s, 80) ? 32 : 64);
+	/* KVM's emulator does not see the upper half, which is reserved. The same for CR4. */
+	s->cs.gpr[CPU_RAX] = s->cs.cr0 ^ 1ull << random_below(&s->random, 32);
 	if (scenario_chance(s, 10))
 		s->cs.gpr[CPU_RAX] ^= CR0_CD | CR0_NW;
 }
@@ -80,7 +82,7 @@ static void cr4(struct scenario *s)
 {
 	s->cs.gpr[CPU_RAX] = s->cs.cr4;
 	if (scenario_chance(s, 80))
-		s->cs.gpr[CPU_RAX] ^= 1ull << random_below(&s->random, scenario_chance(s, 90) ? 24 : 64);
+		s->cs.gpr[CPU_RAX] ^= 1ull << random_below(&s->random, 24);
 }
 
 static void cr8(struct scenario *s)
@@ -96,8 +98,12 @@ static void debug(struct scenario *s)
 		s->cs.gpr[CPU_RAX] |= 1ull << (32 + random_below(&s->random, 32));
 	for (unsigned int i = 0; i < 4; i++)
 		s->cs.dr[i] = any(s) >> 17;
-	if (scenario_chance(s, 20) && !(s->avoid & AVOID_GENERAL_DETECT))
-		s->cs.dr7 |= 1u << 13;
+	if (scenario_chance(s, 20))
+		s->cs.dr7 |= DR7_GD;
+	if (s->avoid & AVOID_GENERAL_DETECT) {
+		s->cs.gpr[CPU_RAX] &= ~DR7_GD;
+		s->cs.dr7 &= ~DR7_GD;
+	}
 }
 
 static void low_debug(struct scenario *s)
@@ -126,7 +132,7 @@ static void msr(struct scenario *s)
 	uint64_t value = any(s);
 	bool address = number != 0xc0000081 && number != 0xc0000084 && number != 0x277 && number != 0x174;
 
-	s->tags |= number == 0x277 ? TAG_PAT : 0;
+	s->tags |= number == 0x277 ? TAG_PAT : number == 0x175 || number == 0x176 ? TAG_SYSENTER : 0;
 	if (number == 0xc0000080) {
 		value = s->cs.efer ^ (scenario_chance(s, 80) ? 1ull << random_below(&s->random, 16) : value);
 	} else if (number == 0x277) {
@@ -147,99 +153,18 @@ static void msr(struct scenario *s)
 	s->cs.gpr[CPU_RDX] = (any(s) << 32) | value >> 32;
 }
 
-static uint16_t code_selector(struct scenario *s)
+static void counter(struct scenario *s)
 {
-	static const uint16_t good[] = {0x08, 0x2b, 0x2b, 0x1b};
-
-	return scenario_chance(s, 60) ? good[random_below(&s->random, 4)] : scenario_selector(s);
-}
-
-static uint16_t stack_selector(struct scenario *s, uint16_t code)
-{
-	uint16_t selector = code & 3 ? 0x23 : 0x10;
-
-	if (scenario_chance(s, 30))
-		selector = scenario_selector(s);
-	if (scenario_chance(s, 10))
-		selector = (uint16_t)random_below(&s->random, 4);
-	return selector;
-}
-
-/* RFLAGS without TF and VM: single steps are not our subject. */
-static uint64_t flags_image(struct scenario *s)
-{
-	uint64_t image = any(s) & 0xffffffff & ~(RFLAGS_TF | RFLAGS_VM | RFLAGS_VIF | RFLAGS_VIP);
-
-	return s->avoid & AVOID_SYSTEM_FLAGS ? image & PLAIN_FLAGS : image;
-}
-
-static void put_words(struct scenario *s, const uint64_t *words, unsigned int count, unsigned int size)
-{
-	for (unsigned int i = 0; i < count; i++)
-		scenario_put(s, s->cs.gpr[CPU_RSP] + (uint64_t)i * size, &words[i], size);
-}
-
-static void put_iret(struct scenario *s, unsigned int size)
-{
-	uint16_t code = code_selector(s), stack = stack_selector(s, code);
-	uint64_t frame[] = {scenario_target(s, code & 3), code | (any(s) & ~0xffffull), flags_image(s),
-			    scenario_stack(s, code & 3 ? SCENARIO_USER_STACK : SCENARIO_KERNEL_STACK),
-			    stack | (any(s) & ~0xffffull)};
-
-	put_words(s, frame, 5, size);
-	if (scenario_chance(s, 80))
-		s->cs.rflags &= ~RFLAGS_NT;
-}
-
-static void iretq(struct scenario *s)
-{
-	put_iret(s, 8);
-}
-
-static void iretd(struct scenario *s)
-{
-	put_iret(s, 4);
-}
-
-static void put_far_ret(struct scenario *s, unsigned int size, unsigned int extra)
-{
-	uint16_t code = code_selector(s), stack = stack_selector(s, code);
-	uint64_t frame[] = {scenario_target(s, code & 3), code | (any(s) & ~0xffffull)};
-	uint64_t outer[] = {scenario_stack(s, code & 3 ? SCENARIO_USER_STACK : SCENARIO_KERNEL_STACK),
-			    stack | (any(s) & ~0xffffull)};
-
-	put_words(s, frame, 2, size);
-	s->cs.gpr[CPU_RSP] += 2 * size + extra;
-	put_words(s, outer, 2, size);
-	s->cs.gpr[CPU_RSP] -= 2 * size + extra;
-}
-
-static void retfq(struct scenario *s)
-{
-	put_far_ret(s, 8, 0);
-}
-
-static void retfq_16(struct scenario *s)
-{
-	put_far_ret(s, 8, 16);
-}
-
-static void retfd(struct scenario *s)
-{
-	put_far_ret(s, 4, 0);
-}
-
-static void sysret(struct scenario *s)
-{
-	s->cs.gpr[CPU_RCX] = scenario_target(s, 3);
-	s->cs.gpr[CPU_R11] = flags_image(s) | (any(s) & ~0xffffffffull);
+	s->cs.gpr[CPU_RCX] = 0x1234;
 }
 
 static void pop(struct scenario *s)
 {
 	uint64_t value = scenario_selector(s) | (any(s) & ~0xffffull);
 
-	put_words(s, &value, 1, 8);
+	if (s->avoid & AVOID_POP_CROSSING)
+		s->cs.gpr[CPU_RSP] &= ~7ull;
+	scenario_put_words(s, &value, 1, 8);
 }
 
 static void port(struct scenario *s)
@@ -256,6 +181,9 @@ static void string(struct scenario *s)
 	s->cs.gpr[CPU_RSI] = data_address(s);
 	s->cs.gpr[CPU_RDI] = data_address(s);
 	s->cs.rflags |= scenario_chance(s, 30) ? RFLAGS_DF : 0;
+	/* KVM's emulator looks only at the first byte, whether it is canonical. */
+	if (s->cs.gpr[CPU_RSI] >= SCENARIO_RAM)
+		s->cs.gpr[CPU_RSI] = SCENARIO_UNMAPPED;
 }
 
 /* The same with upper halves that a 32-bit address does not see. */
@@ -275,10 +203,10 @@ static void divisor(struct scenario *s)
 }
 
 static const struct form forms[] = {
-	{"mov cr0, rax", 3, {0x0f, 0x22, 0xc0}, cr0, 0},
+	{"mov cr0, rax", 3, {0x0f, 0x22, 0xc0}, cr0, TAG_CR},
 	{"mov cr2, rax", 3, {0x0f, 0x22, 0xd0}, NULL, 0},
 	{"mov cr3, rax", 3, {0x0f, 0x22, 0xd8}, cr3, TAG_CR3},
-	{"mov cr4, rax", 3, {0x0f, 0x22, 0xe0}, cr4, 0},
+	{"mov cr4, rax", 3, {0x0f, 0x22, 0xe0}, cr4, TAG_CR},
 	{"mov cr8, rax", 4, {0x44, 0x0f, 0x22, 0xc0}, cr8, 0},
 	{"mov cr1, rax", 3, {0x0f, 0x22, 0xc8}, NULL, TAG_CR1},
 	{"mov rdi, cr0", 3, {0x0f, 0x20, 0xc7}, NULL, 0},
@@ -287,34 +215,34 @@ static const struct form forms[] = {
 	{"mov rdi, cr4", 3, {0x0f, 0x20, 0xe7}, NULL, 0},
 	{"mov rdi, cr8", 4, {0x44, 0x0f, 0x20, 0xc7}, NULL, 0},
 	{"mov dr2, rax", 3, {0x0f, 0x23, 0xd0}, debug, 0},
-	{"mov dr4, rax", 3, {0x0f, 0x23, 0xe0}, low_debug, 0},
+	{"mov dr4, rax", 3, {0x0f, 0x23, 0xe0}, low_debug, TAG_NEEDS},
 	{"mov dr6, rax", 3, {0x0f, 0x23, 0xf0}, debug, 0},
 	{"mov dr7, rax", 3, {0x0f, 0x23, 0xf8}, debug, 0},
-	{"mov rdi, dr1", 3, {0x0f, 0x21, 0xcf}, debug, 0},
-	{"mov rdi, dr5", 3, {0x0f, 0x21, 0xef}, debug, 0},
-	{"mov rdi, dr6", 3, {0x0f, 0x21, 0xf7}, debug, 0},
-	{"mov rdi, dr7", 3, {0x0f, 0x21, 0xff}, debug, 0},
+	{"mov rdi, dr1", 3, {0x0f, 0x21, 0xcf}, debug, TAG_NEEDS},
+	{"mov rdi, dr5", 3, {0x0f, 0x21, 0xef}, debug, TAG_NEEDS},
+	{"mov rdi, dr6", 3, {0x0f, 0x21, 0xf7}, debug, TAG_NEEDS},
+	{"mov rdi, dr7", 3, {0x0f, 0x21, 0xff}, debug, TAG_NEEDS},
 	{"clts", 2, {0x0f, 0x06}, NULL, 0},
 	{"lmsw ax", 3, {0x0f, 0x01, 0xf0}, NULL, 0},
 	{"lmsw [rbx]", 3, {0x0f, 0x01, 0x33}, memory, 0},
-	{"smsw edi", 3, {0x0f, 0x01, 0xe7}, NULL, 0},
-	{"smsw di", 4, {0x66, 0x0f, 0x01, 0xe7}, NULL, 0},
-	{"smsw rdi", 4, {0x48, 0x0f, 0x01, 0xe7}, NULL, 0},
-	{"smsw [rbx]", 3, {0x0f, 0x01, 0x23}, memory, 0},
+	{"smsw edi", 3, {0x0f, 0x01, 0xe7}, NULL, TAG_UMIP},
+	{"smsw di", 4, {0x66, 0x0f, 0x01, 0xe7}, NULL, TAG_UMIP},
+	{"smsw rdi", 4, {0x48, 0x0f, 0x01, 0xe7}, NULL, TAG_UMIP},
+	{"smsw [rbx]", 3, {0x0f, 0x01, 0x23}, memory, TAG_UMIP},
 	{"lgdt [rbx]", 3, {0x0f, 0x01, 0x13}, table, TAG_TABLE},
 	{"lidt [rbx]", 3, {0x0f, 0x01, 0x1b}, table, TAG_TABLE},
 	{"sgdt [rbx]", 3, {0x0f, 0x01, 0x03}, memory, TAG_TABLE},
 	{"sidt [rbx]", 3, {0x0f, 0x01, 0x0b}, memory, TAG_TABLE},
-	{"lldt ax", 3, {0x0f, 0x00, 0xd0}, system_selector, 0},
-	{"lldt [rbx]", 3, {0x0f, 0x00, 0x13}, system_selector, 0},
-	{"ltr ax", 3, {0x0f, 0x00, 0xd8}, system_selector, 0},
-	{"ltr [rbx]", 3, {0x0f, 0x00, 0x1b}, system_selector, 0},
-	{"sldt edi", 3, {0x0f, 0x00, 0xc7}, NULL, 0},
-	{"sldt rdi", 4, {0x48, 0x0f, 0x00, 0xc7}, NULL, 0},
-	{"sldt [rbx]", 3, {0x0f, 0x00, 0x03}, memory, 0},
-	{"str di", 4, {0x66, 0x0f, 0x00, 0xcf}, NULL, 0},
-	{"str edi", 3, {0x0f, 0x00, 0xcf}, NULL, 0},
-	{"str [rbx]", 3, {0x0f, 0x00, 0x0b}, memory, 0},
+	{"lldt ax", 3, {0x0f, 0x00, 0xd0}, selector, TAG_SYSTEM},
+	{"lldt [rbx]", 3, {0x0f, 0x00, 0x13}, selector, TAG_SYSTEM},
+	{"ltr ax", 3, {0x0f, 0x00, 0xd8}, task_selector, TAG_SYSTEM},
+	{"ltr [rbx]", 3, {0x0f, 0x00, 0x1b}, task_selector, TAG_SYSTEM},
+	{"sldt edi", 3, {0x0f, 0x00, 0xc7}, NULL, TAG_UMIP},
+	{"sldt rdi", 4, {0x48, 0x0f, 0x00, 0xc7}, NULL, TAG_UMIP},
+	{"sldt [rbx]", 3, {0x0f, 0x00, 0x03}, memory, TAG_UMIP},
+	{"str di", 4, {0x66, 0x0f, 0x00, 0xcf}, NULL, TAG_UMIP},
+	{"str edi", 3, {0x0f, 0x00, 0xcf}, NULL, TAG_UMIP},
+	{"str [rbx]", 3, {0x0f, 0x00, 0x0b}, memory, TAG_UMIP},
 	{"mov es, ax", 2, {0x8e, 0xc0}, selector, TAG_SEGMENT},
 	{"mov cs, ax", 2, {0x8e, 0xc8}, selector, TAG_SEGMENT},
 	{"mov ss, ax", 2, {0x8e, 0xd0}, selector, TAG_SEGMENT},
@@ -331,22 +259,22 @@ static const struct form forms[] = {
 	{"sti", 1, {0xfb}, NULL, 0},
 	{"cli", 1, {0xfa}, NULL, 0},
 	{"hlt", 1, {0xf4}, NULL, 0},
-	{"iretq", 2, {0x48, 0xcf}, iretq, TAG_FRAME | TAG_SEGMENT},
-	{"iretq", 2, {0x48, 0xcf}, iretq, TAG_FRAME | TAG_SEGMENT},
-	{"iretq", 2, {0x48, 0xcf}, iretq, TAG_FRAME | TAG_SEGMENT},
-	{"iretq", 2, {0x48, 0xcf}, iretq, TAG_FRAME | TAG_SEGMENT},
-	{"iretd", 1, {0xcf}, iretd, TAG_FRAME | TAG_SEGMENT},
-	{"retfq", 2, {0x48, 0xcb}, retfq, TAG_FRAME | TAG_SEGMENT},
-	{"retfq", 2, {0x48, 0xcb}, retfq, TAG_FRAME | TAG_SEGMENT},
-	{"retfq 16", 4, {0x48, 0xca, 0x10, 0x00}, retfq_16, TAG_FRAME | TAG_SEGMENT},
-	{"retfd", 1, {0xcb}, retfd, TAG_FRAME | TAG_SEGMENT},
-	{"sysretq", 3, {0x48, 0x0f, 0x07}, sysret, TAG_FRAME},
-	{"sysretl", 2, {0x0f, 0x07}, sysret, TAG_FRAME | TAG_SYSRET32},
+	{"iretq", 2, {0x48, 0xcf}, scenario_iretq, TAG_FRAME | TAG_SEGMENT},
+	{"iretq", 2, {0x48, 0xcf}, scenario_iretq, TAG_FRAME | TAG_SEGMENT},
+	{"iretq", 2, {0x48, 0xcf}, scenario_iretq, TAG_FRAME | TAG_SEGMENT},
+	{"iretq", 2, {0x48, 0xcf}, scenario_iretq, TAG_FRAME | TAG_SEGMENT},
+	{"iretd", 1, {0xcf}, scenario_iretd, TAG_FRAME32 | TAG_FRAME | TAG_SEGMENT},
+	{"retfq", 2, {0x48, 0xcb}, scenario_retfq, TAG_FRAME | TAG_SEGMENT},
+	{"retfq", 2, {0x48, 0xcb}, scenario_retfq, TAG_FRAME | TAG_SEGMENT},
+	{"retfq 16", 4, {0x48, 0xca, 0x10, 0x00}, scenario_retfq_16, TAG_FRAME | TAG_SEGMENT},
+	{"retfd", 1, {0xcb}, scenario_retfd, TAG_FRAME32 | TAG_FRAME | TAG_SEGMENT},
+	{"sysretq", 3, {0x48, 0x0f, 0x07}, scenario_sysret, TAG_FRAME},
+	{"sysretl", 2, {0x0f, 0x07}, scenario_sysret, TAG_FRAME | TAG_SYSRET32},
 	{"swapgs", 3, {0x0f, 0x01, 0xf8}, NULL, 0},
-	{"rdmsr", 2, {0x0f, 0x32}, msr, 0},
-	{"wrmsr", 2, {0x0f, 0x30}, msr, 0},
-	{"wrmsr", 2, {0x0f, 0x30}, msr, 0},
-	{"rdpmc", 2, {0x0f, 0x33}, NULL, 0},
+	{"rdmsr", 2, {0x0f, 0x32}, msr, TAG_NEEDS},
+	{"wrmsr", 2, {0x0f, 0x30}, msr, TAG_NEEDS},
+	{"wrmsr", 2, {0x0f, 0x30}, msr, TAG_NEEDS},
+	{"rdpmc", 2, {0x0f, 0x33}, counter, TAG_NEEDS},
 	{"invlpg [rbx]", 3, {0x0f, 0x01, 0x3b}, memory, 0},
 	{"wbinvd", 2, {0x0f, 0x09}, NULL, 0},
 	{"int 0x80", 2, {0xcd, 0x80}, NULL, TAG_SOFTWARE_INTERRUPT | TAG_INT_N},
@@ -355,7 +283,7 @@ static const struct form forms[] = {
 	{"int 3", 2, {0xcd, 0x03}, NULL, TAG_SOFTWARE_INTERRUPT},
 	{"int3", 1, {0xcc}, NULL, TAG_SOFTWARE_INTERRUPT},
 	{"ud2", 2, {0x0f, 0x0b}, NULL, 0},
-	{"div ecx", 2, {0xf7, 0xf1}, divisor, 0},
+	{"div ecx", 2, {0xf7, 0xf1}, divisor, TAG_NEEDS},
 	{"mov rax, [rbx]", 3, {0x48, 0x8b, 0x03}, memory, 0},
 	{"mov [rbx], rax", 3, {0x48, 0x89, 0x03}, memory, 0},
 	{"in al, dx", 1, {0xec}, port, 0},
@@ -417,6 +345,6 @@ void scenario_put_insns(struct scenario *s)
 		f->prepare(s);
 	s->name = f->name;
 	if (scenario_chance(s, 20))
-		put_form(s, &at, TAG_FRAME | TAG_STRING_IN | TAG_CR3 | TAG_TABLE);
+		put_form(s, &at, TAG_FRAME | TAG_STRING_IN | TAG_CR3 | TAG_TABLE | TAG_CR | TAG_SYSTEM | TAG_NEEDS);
 	scenario_put_end(s, at);
 }
