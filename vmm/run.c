@@ -80,6 +80,7 @@ static void turn(struct vm *vm)
 
 void run_vm(struct vm *vm)
 {
+	vcpu_begin_thread(&vm->vcpu);
 	clock_start(&vm->clock);
 	for (;;) {
 		vcpu_take_work(&vm->vcpu);
@@ -96,4 +97,5 @@ void run_vm(struct vm *vm)
 			turn(vm);
 	}
 	clock_stop(&vm->clock);
+	vcpu_end_thread(&vm->vcpu);
 }

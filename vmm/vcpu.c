@@ -94,13 +94,30 @@ void vcpu_destroy(struct vcpu *v)
 	pthread_mutex_destroy(&v->lock);
 }
 
+void vcpu_begin_thread(struct vcpu *v)
+{
+	atomic_store(&v->tid, gettid());
+}
+
+void vcpu_end_thread(struct vcpu *v)
+{
+	atomic_store(&v->tid, 0);
+}
+
 void vcpu_kick(struct vcpu *v)
 {
+	pid_t tid;
+
 	atomic_store(&v->kicked, 1);
 	__atomic_store_n(&v->run->immediate_exit, 1, __ATOMIC_SEQ_CST);
 	syscall(SYS_futex, &v->kicked, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0);
-	if (v->has_thread)
-		pthread_kill(v->thread, kick_signal());
+	/*
+	 * By number: a pthread_t may not be used any more once the thread is joined, which another thread may do right now.
+	 * A signal to whoever got the number since interrupts a call of its, no more.
+	 */
+	tid = atomic_load(&v->tid);
+	if (tid)
+		tgkill(getpid(), tid, kick_signal());
 }
 
 static bool add_work(struct vcpu *v, struct vcpu_work *w)

@@ -36,8 +36,9 @@ struct vcpu {
 	uint64_t exits[VCPU_EXIT_KINDS];
 	uint64_t exits_interrupted; /* KVM_RUN returned by a signal or immediate_exit */
 
-	pthread_t thread;
-	bool has_thread;
+	pthread_t thread; /* joined by whoever started it */
+	bool has_thread;  /* it has not been joined */
+	_Atomic pid_t tid; /* where kicks go; 0 = nobody runs this vCPU */
 	timer_t timer;
 	bool has_timer;
 	uint64_t armed; /* virtual time the timer is armed for, CLOCK_NEVER = it is not; see vcpu_forget_timer() */
@@ -54,6 +55,10 @@ int vcpu_init_process(void);
 /* Makes vCPU 0 of vm, with the VM's CPU model. Returns 0 or a logged -errno. */
 int vcpu_create(struct vcpu *v, struct vm *vm);
 void vcpu_destroy(struct vcpu *v);
+
+/* Own thread: from now on, or no longer, this is the thread that kicks are for. */
+void vcpu_begin_thread(struct vcpu *v);
+void vcpu_end_thread(struct vcpu *v);
 
 /* Any thread: makes the vCPU's thread look at its mailbox soon, whatever it is doing. Async-signal-safe. */
 void vcpu_kick(struct vcpu *v);
