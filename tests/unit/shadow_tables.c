@@ -594,6 +594,52 @@ START_TEST(out_of_sync_until_flushed)
 }
 END_TEST
 
+/* A translation that no TLB can have yet comes from the table as it is, however old its other users' are. */
+START_TEST(a_new_way_to_a_table_out_of_sync)
+{
+	const uint64_t gva = 0x40000000, other = 0x80000000;
+	const unsigned int count = _i ? 100 : 1;
+	struct guest g;
+	uint64_t table;
+
+	guest_create(&g, 16 << 20, POOL);
+	map_window(&g);
+	for (uint64_t i = 0; i < 200; i++)
+		map(&g, gva + i * PAGE_SIZE, (DATA + i * PAGE_SIZE) | PAGE_BITS);
+	table = entry_of(&g, gva, 1);
+	*machine_word(&g.m, entry_of(&g, other, 2)) = table | TABLE_BITS;
+	for (unsigned int view = 0; view < 2; view++) {
+		g.m.view = view ? VIEW_USER : VIEW_KERNEL;
+		touch_range(&g, gva, 200, MMU_WRITE);
+	}
+	for (uint64_t i = 0; i < count; i++)
+		kernel_store(&g, table + i * 8, 0);
+	ends(&g, other + 199 * PAGE_SIZE, MMU_WRITE, MACHINE_DONE);
+	for (uint64_t i = 0; i < count; i++)
+		ends(&g, other + i * PAGE_SIZE, MMU_WRITE, MACHINE_GUEST_FAULT);
+	expect_eq(kernel_store(&g, table, 0), 0);
+	machine_destroy(&g.m);
+}
+END_TEST
+
+START_TEST(a_change_now_and_then_costs_no_page)
+{
+	const uint64_t gva = 0x40000000;
+	struct guest g;
+
+	guest_create(&g, 16 << 20, TABLES_MIN_PAGES);
+	map_window(&g);
+	map(&g, gva + PAGE_SIZE, DATA | PAGE_BITS);
+	for (uint64_t i = 0; i < 200; i++) {
+		kernel_store(&g, entry_of(&g, gva, 1), (DATA + i * PAGE_SIZE) | PAGE_BITS);
+		load_cr3(&g, g.m.cs.cr3);
+		ends(&g, gva, MMU_WRITE, MACHINE_DONE);
+	}
+	expect_eq(tables_stats(g.m.tables).recycled, 0);
+	machine_destroy(&g.m);
+}
+END_TEST
+
 START_TEST(more_tables_out_of_sync_than_are_let)
 {
 	const uint64_t gva = 0x40000000, step = 2 << 20;
@@ -642,6 +688,8 @@ int main(void)
 	tcase_add_test(tc, a_whole_table_is_written);
 	tcase_add_test(tc, fork_of_256_pages);
 	tcase_add_test(tc, out_of_sync_until_flushed);
+	tcase_add_loop_test(tc, a_new_way_to_a_table_out_of_sync, 0, 2);
+	tcase_add_test(tc, a_change_now_and_then_costs_no_page);
 	tcase_add_test(tc, more_tables_out_of_sync_than_are_let);
 	suite_add_tcase(s, tc);
 	srunner_run_all(sr, CK_NORMAL);
