@@ -36,8 +36,16 @@ bool trap_device_access(struct gmem *g, struct access *a)
 	return exit_complete_mmio(&s->vm->vcpu, a);
 }
 
+/* cs moves on without the real CPU: where that stands between two instructions, it may not just run on. */
+static void leave_guest(struct shadow_vm *s)
+{
+	if (s->where == SHADOW_IN_GUEST)
+		s->where = SHADOW_OUTSIDE;
+}
+
 static void reflect(struct shadow_vm *s, const struct trap *trap, enum deliver_source source, uint8_t length)
 {
+	leave_guest(s);
 	s->counters.count[source == DELIVER_FAULT ? SHADOW_REFLECTED : SHADOW_SYSTEM_CALL]++;
 	if (deliver(&s->gmem, trap, source, length) == DELIVER_SHUTDOWN)
 		vm_kill(s->vm, "triple fault: an exception could not be delivered, nor the double fault that followed");
@@ -47,6 +55,7 @@ void trap_interrupt(struct shadow_vm *s, uint8_t vector)
 {
 	struct trap trap = {.vector = vector};
 
+	leave_guest(s);
 	s->counters.count[SHADOW_INTERRUPT]++;
 	if (deliver(&s->gmem, &trap, DELIVER_INTERRUPT, 0) == DELIVER_SHUTDOWN)
 		vm_kill(s->vm, "triple fault while an interrupt was delivered");
