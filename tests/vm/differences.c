@@ -48,7 +48,7 @@ const struct difference differences[] = {
 	{"lab", 0, OUT_SHUTDOWN, 0, false, "QEMU may fault for ever where a triple fault would end it"},
 	{"lab", AVOID_LONG_AND_DB, 0, 0, false, "QEMU returns to code with L and D"},
 	{"lab", AVOID_EDGE_OPERAND, 0, 0, false, "QEMU accesses what is canonical of an operand"},
-	{"lab", AVOID_ODD_UPPER, 0, 0, false, "QEMU does not look at the upper half of a system descriptor"},
+	{"lab", AVOID_ODD_SYSTEM, 0, 0, false, "QEMU does not look at the upper half of a TSS or LDT, and loads a 16-bit TSS"},
 	{"lab", AVOID_NULL_RPL, 0, 0, false, "QEMU loads a null SS of any RPL"},
 	{"lab", AVOID_NULL_TR, 0, 0, false, "QEMU loads a null TR"},
 	{"lab", 0, OUT_STACK_FAULT, 0, false, "QEMU raises #GP where a stack is not canonical"},

@@ -63,8 +63,10 @@ static void put_random_descriptor(struct scenario *s, uint64_t gva)
 	attributes = scenario_chance(s, 75) ? attributes | 0x10 : attributes;
 	if (!(attributes & 0x10) && scenario_chance(s, 60))
 		attributes = (attributes & ~0xfu) | (scenario_chance(s, 50) ? 0x9 : 0x2);
+	if ((attributes & 0x1f) == 1 && (s->avoid & AVOID_ODD_SYSTEM))
+		attributes = 2;
 	if (!(attributes & 0x10) && scenario_chance(s, 30))
-		upper = random_next(&s->random) >> (s->avoid & AVOID_ODD_UPPER ? 49 : 17);
+		upper = random_next(&s->random) >> (s->avoid & AVOID_ODD_SYSTEM ? 49 : 17);
 	if ((attributes & 0x18) == 0x18)
 		scenario_put64(s, gva, random_code(s, attributes));
 	else

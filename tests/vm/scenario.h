@@ -47,7 +47,7 @@ enum scenario_avoid {
 	AVOID_ODD_TSS_STACK = 128, /* those of the TSS */
 	AVOID_NULL_TR = 256,
 	AVOID_NULL_SS = 512,	   /* at the start, for IRET and far RET of 32-bit words */
-	AVOID_ODD_UPPER = 2048,	   /* upper halves of system descriptors with a type, or a base that is not canonical */
+	AVOID_ODD_SYSTEM = 2048,   /* 16-bit TSS; upper halves with a type, or of a base that is not canonical */
 	AVOID_LONG_AND_DB = 8192,  /* code descriptors with both */
 	AVOID_ODD_RETURN = 16384,  /* IRET and far RET to other segments than the usual */
 	AVOID_ODD_OFFSET = 32768,  /* gates to an address that is not canonical */
