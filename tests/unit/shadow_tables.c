@@ -622,6 +622,29 @@ START_TEST(a_new_way_to_a_table_out_of_sync)
 }
 END_TEST
 
+START_TEST(an_emptied_table_is_none_any_more)
+{
+	const uint64_t gva = 0x40000000;
+	struct guest g;
+	uint64_t table;
+
+	guest_create(&g, 16 << 20, POOL);
+	map_window(&g);
+	for (uint64_t i = 0; i < 40; i++)
+		map(&g, gva + i * PAGE_SIZE, DATA | PAGE_BITS);
+	touch_range(&g, gva, 40, MMU_WRITE);
+	table = entry_of(&g, gva, 1);
+	for (uint64_t i = 0; i < 512; i++)
+		kernel_store(&g, table + i * 8, 0);
+	load_cr3(&g, g.m.cs.cr3);
+	kernel_store(&g, table, 0);
+	load_cr3(&g, g.m.cs.cr3);
+	expect(!tables_is_table(g.m.tables, table));
+	expect_eq(kernel_store(&g, table, 0), 0);
+	machine_destroy(&g.m);
+}
+END_TEST
+
 START_TEST(a_change_now_and_then_costs_no_page)
 {
 	const uint64_t gva = 0x40000000;
@@ -689,6 +712,7 @@ int main(void)
 	tcase_add_test(tc, fork_of_256_pages);
 	tcase_add_test(tc, out_of_sync_until_flushed);
 	tcase_add_loop_test(tc, a_new_way_to_a_table_out_of_sync, 0, 2);
+	tcase_add_test(tc, an_emptied_table_is_none_any_more);
 	tcase_add_test(tc, a_change_now_and_then_costs_no_page);
 	tcase_add_test(tc, more_tables_out_of_sync_than_are_let);
 	suite_add_tcase(s, tc);
