@@ -36,7 +36,7 @@ static const struct {
 	{ "compute", "300" },
 };
 
-#define FLIPS_EACH 50u
+#define FLIPS_EACH 20u
 #define FLIPS_MOST 500u /* then the guest is left alone to end */
 #define LIMIT_MS 400000u
 #define FLIPS_IN_ALL 1000u
