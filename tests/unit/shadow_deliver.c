@@ -109,6 +109,17 @@ START_TEST(software_interrupt)
 }
 END_TEST
 
+/* RSP0 is the last thing that this TSS has. */
+START_TEST(short_tss)
+{
+	start(3);
+	guest.cs.segment[CPU_TR].limit = 4 + 7;
+	ck_assert_int_eq(deliver_vector(UD, DELIVER_FAULT, 0), DELIVER_DONE);
+	ck_assert_int_eq(kernel_vector(&guest), UD);
+	guest_destroy(&guest);
+}
+END_TEST
+
 /* A debug exception comes after its instruction: no RF. */
 START_TEST(rf_of_what_is_not_restarted)
 {
@@ -480,6 +491,7 @@ int main(void)
 	tcase_add_test(tcase, fault_of_ring_3);
 	tcase_add_test(tcase, interrupt_of_ring_0);
 	tcase_add_test(tcase, software_interrupt);
+	tcase_add_test(tcase, short_tss);
 	tcase_add_test(tcase, rf_of_what_is_not_restarted);
 	tcase_add_test(tcase, interrupt_stack);
 	tcase_add_test(tcase, conforming_handler);

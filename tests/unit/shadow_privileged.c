@@ -201,6 +201,7 @@ START_TEST(segment_registers)
 {
 	execute_start(&e, 0);
 	kernel_descriptor(&e.guest, SEL_FREE, 0x12345678, 0xfffff, 0xcf2);
+	CS.gdt.limit = SEL_FREE + 7;
 	RAX = SEL_FREE | 3;
 	ck_assert_int_eq(EXECUTE(&e, 0x8e, 0xe0), INSN_DONE);
 	ck_assert_uint_eq(CS.segment[CPU_FS].base, 0x12345678);

@@ -79,6 +79,7 @@ static void of_ldt(void) { ax(0x0c); }
 static void no_ldt(void) { CS.segment[CPU_LDTR] = (struct cpu_segment){0}; ax(0x0c); }
 static void system_segment(void) { ax(SEL_TSS); }
 static void execute_only(void) { free_as(0xaf9, 3); }
+static void cut_data(void) { free_as(0xcf3, 3); CS.gdt.limit = SEL_FREE + 6; }
 static void inner_data(void) { free_as(0xc93, 3); }
 static void rpl_too_low(void) { free_as(0xc93, 1); }
 static void read_only_data(void) { free_as(0xc91, 0); }
@@ -275,6 +276,7 @@ static const struct faulting {
 	{"mov ss: RPL", 0, 2, {0x8e, 0xd0}, stack_rpl, GP, SEL_FREE, 0},
 	{"mov ss: absent", 0, 2, {0x8e, 0xd0}, absent_data, SS, SEL_FREE, 0},
 	{"mov ds: beyond", 0, 2, {0x8e, 0xd8}, beyond, GP, SEL_LIMIT + 1, 0},
+	{"mov ds: cut off", 0, 2, {0x8e, 0xd8}, cut_data, GP, SEL_FREE, 0},
 	{"mov ds: beyond the LDT", 0, 2, {0x8e, 0xd8}, beyond_ldt, GP, 0x84, 0},
 	{"mov ds: no LDT", 0, 2, {0x8e, 0xd8}, no_ldt, GP, 0x0c, 0},
 	{"mov ds: a TSS", 0, 2, {0x8e, 0xd8}, system_segment, GP, SEL_TSS, 0},
