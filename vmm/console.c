@@ -33,32 +33,58 @@ void console_destroy(struct console *c)
  * What the reader takes now. The descriptor may be a blocking one that others share, so it is asked first: a pipe that is
  * writable takes PIPE_BUF bytes without blocking.
  */
-static size_t write_some(struct console *c)
+static size_t write_some(struct console *c, size_t size)
 {
 	struct pollfd p = {.fd = c->config.fd, .events = POLLOUT};
 	ssize_t n;
 
 	if (poll(&p, 1, 0) <= 0)
 		return 0;
-	n = write(c->config.fd, c->buffer, c->used);
+	n = write(c->config.fd, c->buffer, size);
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return 0;
 	if (n < 0) {
 		vm_fail(c->vm, "console output: %s", strerror(errno));
 		c->config.fd = -1;
-		return c->used;
+		return size;
 	}
 	return (size_t)n;
 }
 
+/*
+ * How much may go out. Where several VMs share the output, an unfinished line is kept until it is finished or long, or
+ * pieces of two VMs' lines would stand in one.
+ */
+static size_t due(const struct console *c)
+{
+	size_t n = c->used;
+
+	if (!c->config.numbered || n >= CONSOLE_GATHER || vm_ended(c->vm))
+		return n;
+	while (n && c->buffer[n - 1] != '\n')
+		n--;
+	return n;
+}
+
+static void end_last_line(struct console *c)
+{
+	if (!c->config.numbered || !c->line_open || !vm_ended(c->vm) || c->used == CONSOLE_BUFFER)
+		return;
+	c->buffer[c->used++] = '\n';
+	c->line_open = false;
+}
+
 void console_flush(struct console *c)
 {
+	size_t size, n;
+
+	end_last_line(c);
+	c->blocked = false;
 	if (!c->used)
 		return;
 	clock_timer_set(&c->vm->clock, &c->flush, CLOCK_NEVER);
-	while (c->used) {
-		size_t n = c->config.fd < 0 ? c->used : write_some(c);
-
+	while ((size = due(c))) {
+		n = c->config.fd < 0 ? size : write_some(c, size);
 		c->blocked = n == 0;
 		if (c->blocked)
 			return;

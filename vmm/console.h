@@ -2,8 +2,8 @@
  * The host side of a guest's serial port: where its output goes and where its input comes from.
  *
  * Output is gathered and written at a newline, when much has been gathered, before the guest sleeps or ends, and at the
- * latest after CONSOLE_FLUSH_NS. With several VMs in a process each line is led by the VM's number. Where a reader is too
- * slow, what it does not take is kept and the run loop lets the guest stand still: nothing is lost, and the vCPU's thread
+ * latest after CONSOLE_FLUSH_NS. With several VMs in a process each line is led by the VM's number and goes out in one
+ * piece, unless it is longer than CONSOLE_GATHER. Where a reader is too slow, what it does not take is kept and the run loop lets the guest stand still: nothing is lost, and the vCPU's thread
  * still looks at its mailbox. Input comes from another thread through a ring and enters the UART on the vCPU's thread,
  * announced at the access seam.
  */
