@@ -137,17 +137,6 @@ END_TEST
 
 int main(int argc, char **argv)
 {
-	Suite *suite = suite_create("inject");
-	TCase *tcase = tcase_create("inject");
-	SRunner *runner = srunner_create(suite);
-	int failed;
-
 	resources_prepare(argv);
-	tcase_add_loop_test(tcase, test_failures, 0, sizeof(commands) / sizeof(*commands));
-	tcase_set_timeout(tcase, 0);
-	suite_add_tcase(suite, tcase);
-	srunner_run_all(runner, CK_NORMAL);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return run_loop_test("inject", test_failures, sizeof(commands) / sizeof(*commands));
 }

@@ -3,11 +3,13 @@
  * the work drains the vCPU, takes its state out, spoils it, puts it back, and does the same with the devices. What the
  * guest prints and how many accesses it has made must be as in a run that nobody disturbed.
  */
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "tests/unit/random.h"
 #include "tests/vm/inside.h"
@@ -17,8 +19,11 @@
 #include "vmm/state.h"
 
 #define ENOUGH_KICKS 1000u
+#define SOME_KICKS 100u
 #define XMM_OFFSET 160 /* XMM0-15 in an XSAVE area (SDM vol. 1, table 13-1) */
 #define XMM_BYTES 256
+#define XSTATE_BV_OFFSET 512 /* which parts of the area count (13.4.2); bit 1: XMM */
+#define XSTATE_SSE 2
 
 /* One stop. `done` is raised by the vCPU's thread; the poster waits for it. */
 struct stop {
@@ -120,10 +125,22 @@ static void save_cpu(const struct cpu_state *cs, struct state *s)
 	cpu_state_visit(&copy, s);
 }
 
+static void compare_cpu(struct stop *stop, const struct cpu_state *x, const struct cpu_state *y, const char *what)
+{
+	struct state a, b;
+
+	save_cpu(x, &a);
+	save_cpu(y, &b);
+	if (a.size != b.size || memcmp(a.bytes, b.bytes, a.size) != 0 || x->rip != y->rip || x->rflags != y->rflags)
+		flaw(stop, what, NULL);
+	state_free(&a);
+	state_free(&b);
+}
+
 /* Something else entirely in every register that takes any value, so that an import that forgets one is seen. */
 static void spoil_cpu(struct stop *stop, struct vcpu *v, const struct cpu_state *cs)
 {
-	struct cpu_state other = *cs;
+	struct cpu_state other = *cs, seen;
 
 	for (int i = 0; i < CPU_GPR_COUNT; i++)
 		other.gpr[i] = random_next(stop->random);
@@ -134,35 +151,30 @@ static void spoil_cpu(struct stop *stop, struct vcpu *v, const struct cpu_state 
 		other.dr[i] = random_below(stop->random, 1 << 30);
 	for (int i = 0; i < XMM_BYTES; i++)
 		other.xsave[XMM_OFFSET + i] = (uint8_t)random_next(stop->random);
+	other.xsave[XSTATE_BV_OFFSET] |= XSTATE_SSE;
 	other.msr[CPU_MSR_LSTAR] = random_below(stop->random, 1 << 30);
 	other.msr[CPU_MSR_SFMASK] = random_below(stop->random, 1 << 20);
 	other.segment[CPU_FS].base = random_below(stop->random, 1 << 30);
 	other.gdt.base = random_below(stop->random, 1 << 30);
 	other.halted = !cs->halted;
-	other.interrupt.valid = other.exception.valid = other.interrupt_shadow = false;
-	if (v->vm->mmu->import_state(v, &other) < 0)
+	other.interrupt = other.exception = (struct cpu_event){0};
+	other.interrupt_shadow = false;
+	if (v->vm->mmu->import_state(v, &other) < 0 || v->vm->mmu->export_state(v, &seen) < 0)
 		flaw(stop, "import of other registers", "failed");
+	compare_cpu(stop, &other, &seen, "other registers, imported and exported");
 }
 
 static void pass_cpu_through(struct stop *stop, struct vm *vm)
 {
 	struct vcpu *v = &vm->vcpu;
 	struct cpu_state before, after;
-	struct state a, b;
 
 	if (vm->mmu->export_state(v, &before) < 0)
 		flaw(stop, "export", "failed");
 	spoil_cpu(stop, v, &before);
 	if (vm->mmu->import_state(v, &before) < 0 || vm->mmu->export_state(v, &after) < 0)
 		flaw(stop, "import and export", "failed");
-	save_cpu(&before, &a);
-	save_cpu(&after, &b);
-	if (a.size != b.size || memcmp(a.bytes, b.bytes, a.size) != 0)
-		flaw(stop, "exported state after import", NULL);
-	if (before.rip != after.rip || before.rflags != after.rflags)
-		flaw(stop, "RIP or RFLAGS after import", NULL);
-	state_free(&a);
-	state_free(&b);
+	compare_cpu(stop, &before, &after, "exported state after import");
 }
 
 static void on_stop(struct vcpu_work *w, struct vm *vm)
@@ -210,23 +222,43 @@ static void *kick(void *arg)
 	return NULL;
 }
 
+struct image_run {
+	const char *words, *input; /* what it reads on its console, NULL = nothing */
+	uint64_t most_ns;	   /* between two stops */
+	bool positions;		   /* the number of its accesses is always the same */
+};
+
 struct run {
 	char *out;
 	uint64_t position;
 	unsigned int kicks;
 };
 
+/* A pipe that holds `text` and then ends; -1 without text. */
+static int make_input(const char *text)
+{
+	int fds[2];
+
+	if (!text)
+		return -1;
+	ck_assert_int_eq(pipe2(fds, O_CLOEXEC), 0);
+	ck_assert_int_eq(write(fds[1], text, strlen(text)), (ssize_t)strlen(text));
+	close(fds[1]);
+	return fds[0];
+}
+
 /* Runs an image to its end; most_ns == 0: undisturbed. */
-static struct run run(const struct kvm *kvm, const char *words, struct random *random, uint64_t most_ns)
+static struct run run(const struct kvm *kvm, const struct image_run *i, struct random *random, uint64_t most_ns)
 {
 	struct kicker kicker = {.random = random, .most_ns = most_ns};
 	struct inside_guest guest;
 	struct fleet fleet;
 	pthread_t thread;
 	struct run r;
+	int input = make_input(i->input);
 
-	inside_guest_open(&guest, kvm, words);
-	ck_assert_int_eq(fleet_init(&fleet, 1, -1, 0), 0);
+	inside_guest_open(&guest, kvm, i->words);
+	ck_assert_int_eq(fleet_init(&fleet, 1, input, 0), 0);
 	ck_assert_int_eq(fleet_launch(&fleet, guest.config), 0);
 	kicker.member = &fleet.members[0];
 	if (most_ns)
@@ -235,15 +267,17 @@ static struct run run(const struct kvm *kvm, const char *words, struct random *r
 	if (most_ns)
 		pthread_join(thread, NULL);
 	r = (struct run){inside_output(&guest), fleet.members[0].vm.vcpu.port.position, kicker.kicks};
-	ck_assert_msg(!*kicker.wrong, "%s: after %u stops: %s", words, kicker.kicks, kicker.wrong);
+	ck_assert_msg(!*kicker.wrong, "%s: after %u stops: %s", i->words, kicker.kicks, kicker.wrong);
 	ck_assert_msg(fleet.members[0].vm.end.kind == VM_EXITED && fleet.members[0].vm.end.code == 0,
-		      "%s: after %u stops: %s; said '%s'", words, kicker.kicks, fleet.members[0].vm.end.reason, r.out);
+		      "%s: after %u stops: %s; said '%s'", i->words, kicker.kicks, fleet.members[0].vm.end.reason, r.out);
 	fleet_destroy(&fleet);
 	inside_guest_close(&guest);
+	if (input >= 0)
+		close(input);
 	return r;
 }
 
-static void compare_runs(const char *words, uint64_t most_ns, bool positions)
+static void compare_runs(const struct image_run *i)
 {
 	struct random random = random_start("kicks");
 	unsigned int kicks = 0, runs = 0;
@@ -251,57 +285,42 @@ static void compare_runs(const char *words, uint64_t most_ns, bool positions)
 	struct kvm kvm;
 
 	inside_open(&kvm);
-	calm = run(&kvm, words, NULL, 0);
-	while (kicks < (positions ? ENOUGH_KICKS : 100)) {
-		struct run r = run(&kvm, words, &random, most_ns);
+	calm = run(&kvm, i, NULL, 0);
+	while (kicks < (i->positions ? ENOUGH_KICKS : SOME_KICKS)) {
+		struct run r = run(&kvm, i, &random, i->most_ns);
 
 		ck_assert_str_eq(r.out, calm.out);
-		if (positions)
+		if (i->positions)
 			ck_assert_uint_eq(r.position, calm.position);
 		kicks += r.kicks;
 		runs++;
 		free(r.out);
 	}
-	printf("kicks: %s: %u stops in %u runs\n", words, kicks, runs);
+	printf("kicks: %s: %u stops in %u runs\n", i->words, kicks, runs);
 	free(calm.out);
 	kvm_close(&kvm);
 }
 
-/* Ports and device memory in every shape: the position counts each access once. */
-START_TEST(test_accesses)
-{
-	compare_runs("accesses 20", 200000, true);
-}
-END_TEST
+/*
+ * accesses: ports and device memory in every shape, so the position must count each access once. The others take
+ * interrupts at other places every time: only what is printed is the same.
+ */
+static const struct image_run runs[] = {
+	{"accesses 20", NULL, 200000, true},
+	{"procs", NULL, 2000000, false},
+	{"clock 30", NULL, 2000000, false},
+	{"frames", NULL, 100000, false},
+	{"compute sse 20", NULL, 500000, false},
+	{"echo", "one\ntwo\nthree\nfour\nand so on, until a hundred stops have been made\n", 1000000, false},
+};
 
-/* Timer interrupts come at other places every time: only what is printed is the same. */
-START_TEST(test_procs)
+START_TEST(test_kicks)
 {
-	compare_runs("procs", 2000000, false);
-}
-END_TEST
-
-START_TEST(test_clock)
-{
-	compare_runs("clock 30", 2000000, false);
-}
-END_TEST
-
-START_TEST(test_frames)
-{
-	compare_runs("frames", 100000, false);
-}
-END_TEST
-
-START_TEST(test_compute)
-{
-	compare_runs("compute sse 20", 500000, false);
+	compare_runs(&runs[_i]);
 }
 END_TEST
 
 int main(void)
 {
-	const TTest *const tests[] = {test_accesses, test_procs, test_clock, test_frames, test_compute};
-
-	return RUN_TESTS("kicks", tests);
+	return run_loop_test("kicks", test_kicks, sizeof(runs) / sizeof(*runs));
 }

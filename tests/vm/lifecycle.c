@@ -67,6 +67,19 @@ START_TEST(test_many)
 }
 END_TEST
 
+/* Prompts that nobody answers: lines that are never finished do not mix, and end with the guest. */
+START_TEST(test_many_unfinished_lines)
+{
+	struct outcome o = spawn_line("run --count 4 --timeout 2 @shell", NULL);
+	const char *first = strstr(o.out.data, "0: Penumbra guest shell"), *prompts = strstr(o.out.data, ": > ");
+
+	ck_assert_int_eq(o.status, 126);
+	ck_assert_msg(first && prompts, "said '%s'", o.out.data);
+	assert_numbered(prompts - 1, 4, ": > ");
+	outcome_free(&o);
+}
+END_TEST
+
 /* How many lines of `text` say `part`; -1 if one does not, or is not of our form. */
 static int count_complaints(const char *text, const char *part)
 {
@@ -509,7 +522,7 @@ END_TEST
 int main(int argc, char **argv)
 {
 	const TTest *const all[] = {
-		test_many, test_many_ended, test_timeout, test_timeout_not_reached, test_signals, test_signal_early,
+		test_many, test_many_unfinished_lines, test_many_ended, test_timeout, test_timeout_not_reached, test_signals, test_signal_early,
 		test_end_blocked_output, test_timeout_blocked_output, test_flood, test_slow_reader,
 		test_slow_reader_non_blocking, test_stop_and_continue, test_terminal, test_terminal_interrupted,
 		test_terminal_unused, test_paste, test_input_file, test_input_null,

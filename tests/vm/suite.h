@@ -22,4 +22,21 @@ static inline int run_tests(const char *name, const TTest *const *tests, size_t 
 	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
 }
 
+/* The same for one test that is run for _i = 0 .. count - 1. */
+static inline int run_loop_test(const char *name, const TTest *test, int count)
+{
+	Suite *suite = suite_create(name);
+	TCase *tcase = tcase_create(name);
+	SRunner *runner = srunner_create(suite);
+	int failed;
+
+	tcase_add_loop_test(tcase, test, 0, count);
+	tcase_set_timeout(tcase, 0);
+	suite_add_tcase(suite, tcase);
+	srunner_run_all(runner, CK_NORMAL);
+	failed = srunner_ntests_failed(runner);
+	srunner_free(runner);
+	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
 #define RUN_TESTS(name, tests) run_tests(name, tests, sizeof(tests) / sizeof(*(tests)))
