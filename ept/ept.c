@@ -9,13 +9,12 @@
 #include "ept/host_mmu.h"
 #include "guest/abi.h"
 #include "vmm/cpu_state.h"
+#include "vmm/image.h"
 #include "vmm/kvm.h"
+#include "vmm/software_event.h"
 #include "vmm/vcpu_state.h"
 #include "vmm/vm.h"
 #include "vmm/walk.h"
-
-#define OPCODE_INT3 0xcc
-#define OPCODE_INT 0xcd
 
 /*
  * Without this KVM "mends" a VMCALL/VMMCALL of the other vendor by writing into guest code. Hosts that cannot switch it
@@ -97,27 +96,34 @@ static size_t fetch(struct vcpu *v, uint64_t rip, uint8_t *bytes, size_t size)
 	return n;
 }
 
-/* Bytes of the instruction that raised the soft exception `vector` and ends before rip; 0 if none does. */
-static unsigned int soft_exception_length(struct vcpu *v, uint64_t rip, uint8_t vector)
+/*
+ * A KVM that interprets ring 0 has moved RIP behind an INT3 or INT 4 whose exception it has yet to deliver. The state that
+ * is true everywhere is the one before the instruction.
+ */
+static int step_back(struct vcpu *v, struct cpu_state *cs)
 {
-	uint8_t bytes[2];
+	struct kvm_vcpu_events told;
+	int r = kvm_get_events(v->fd, &told);
 
-	if (fetch(v, rip - 2, bytes, 2) == 2 && bytes[0] == OPCODE_INT && bytes[1] == vector)
-		return 2;
-	return fetch(v, rip - 1, bytes, 1) == 1 && bytes[0] == OPCODE_INT3 ? 1 : 0;
+	if (r == 0 && software_event_at(&v->vm->mem, cs, &told, v->run) == SOFTWARE_EVENT_QUEUED)
+		cs->rip -= software_event_length(&v->vm->mem, cs, told.exception.nr);
+	return r;
 }
 
-/*
- * A KVM that interprets ring 0 has moved RIP behind an INT3 or INT 4 whose exception it has yet to deliver and does not
- * report. The state that is true everywhere is the one before the instruction.
- */
 static int export_state(struct vcpu *v, struct cpu_state *cs)
 {
 	int r = vcpu_get_state(v, cs);
-	uint8_t vector;
 
-	if (r == 0 && host_mmu_detect("").ring0_interpreted && vcpu_hides_exception(v, &vector))
-		cs->rip -= soft_exception_length(v, cs->rip, vector);
+	return r == 0 && host_mmu_detect("").ring0_interpreted ? step_back(v, cs) : r;
+}
+
+/* How the code the guest stands in is to be read: real mode and 16-bit code are not told from 32-bit code. */
+static int find_mode(struct vcpu *v, ZydisMachineMode *mode)
+{
+	struct kvm_sregs sregs;
+	int r = kvm_get_sregs(v->fd, &sregs);
+
+	*mode = r == 0 && sregs.cs.l ? ZYDIS_MACHINE_MODE_LONG_64 : ZYDIS_MACHINE_MODE_LEGACY_32;
 	return r;
 }
 
@@ -129,11 +135,13 @@ static bool is_host_limit(struct vcpu *v, uint64_t rip, char *text, size_t size)
 {
 	ZydisDisassembledInstruction instruction;
 	uint8_t bytes[ZYDIS_MAX_INSTRUCTION_LENGTH];
-	size_t n = fetch(v, rip, bytes, sizeof(bytes));
+	ZydisMachineMode mode;
+	size_t n;
 
-	if (!host_mmu_detect("").ring0_interpreted)
+	if (!host_mmu_detect("").ring0_interpreted || find_mode(v, &mode) < 0)
 		return false;
-	if (!ZYAN_SUCCESS(ZydisDisassembleIntel(ZYDIS_MACHINE_MODE_LONG_64, rip, bytes, n, &instruction)))
+	n = fetch(v, rip, bytes, sizeof(bytes));
+	if (!ZYAN_SUCCESS(ZydisDisassembleIntel(mode, rip, bytes, n, &instruction)))
 		return false;
 	snprintf(text, size, "%s", instruction.text);
 	return true;
@@ -149,8 +157,8 @@ static enum mmu_verdict on_internal_error(struct vcpu *v)
 	if (!is_host_limit(v, regs.rip, text, sizeof(text)))
 		return MMU_NOT_MINE;
 	vm_end(v->vm, VM_HOST_LIMIT, 0,
-	       "--mmu=ept cannot run `%s` at 0x%" PRIx64 " on this host: its KVM interprets ring 0 and lacks it", text,
-	       (uint64_t)regs.rip);
+	       "--mmu=ept cannot run `%s` at 0x%" PRIx64 " on this host: its KVM interprets ring 0 and lacks it%s", text,
+	       (uint64_t)regs.rip, image_is_pc(v->vm->image) ? "" : "; try --mmu=shadow");
 	return MMU_DONE;
 }
 

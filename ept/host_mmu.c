@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "vmm/host_file.h"
+
 struct vendor {
 	const char *module, *parameter; /* the parameter that switches nested paging, NULL = has none */
 	struct host_mmu with, without;
@@ -36,17 +38,10 @@ static bool module_present(const char *root, const char *module)
 /* Module parameters of type bool read Y/N, older kernels show 1/0. */
 static bool parameter_on(const char *root, const char *module, const char *parameter)
 {
-	char path[256];
-	int c;
-	FILE *f;
+	char path[256], value[8];
 
-	snprintf(path, sizeof(path), "%s/sys/module/%s/parameters/%s", root, module, parameter);
-	f = fopen(path, "re");
-	if (!f)
-		return false;
-	c = fgetc(f);
-	fclose(f);
-	return c == 'Y' || c == '1';
+	snprintf(path, sizeof(path), "/sys/module/%s/parameters/%s", module, parameter);
+	return host_file_line(root, path, "", value, sizeof(value)) && (*value == 'Y' || *value == '1');
 }
 
 struct host_mmu host_mmu_detect(const char *root)

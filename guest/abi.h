@@ -12,8 +12,8 @@
  * Boot structures lie below ABI_LOAD_MIN; the guest may reuse that memory when it no longer needs them. All other RAM but
  * the image and the initrd reads zero.
  *
- * Machine: 8259 pair, 8254 (IRQ 0), 16550 at 0x3f8 (IRQ 4), RTC/CMOS (IRQ 8) at their PC addresses, no APIC, and the
- * ports below. Reading a port nobody owns gives all ones, writing one does nothing. Touching a gpa that is neither RAM
+ * Machine: 8259 pair, 8254 (IRQ 0), 16550 at 0x3f8 (IRQ 4), RTC/CMOS (IRQ 8) at their PC addresses, no APIC, virtio devices
+ * in the slots below, and the ports below. Reading a port nobody owns gives all ones, writing one does nothing. Touching a gpa that is neither RAM
  * nor device ends the guest, except in the PC's hole for devices, 3 to 4 GiB, which answers like an unowned port.
  */
 #pragma once
@@ -40,6 +40,15 @@
 #define ABI_MMIO_SCRATCH 0xd0000000ull
 #define ABI_MMIO_SCRATCH_SIZE 0x2000ull
 #define ABI_SCRATCH_BYTES 64u
+
+/*
+ * virtio-mmio devices (VIRTIO 1.2, 4.2.2, register layout version 2): slot i has its registers at ABI_VIRTIO_MMIO +
+ * i * ABI_VIRTIO_STRIDE and the i-th of these IRQs. An empty slot reads all ones.
+ */
+#define ABI_VIRTIO_MMIO 0xd1000000ull
+#define ABI_VIRTIO_STRIDE 0x1000u
+#define ABI_VIRTIO_SLOTS 6u
+#define ABI_VIRTIO_IRQS {5, 9, 10, 11, 12, 3}
 
 #define ABI_BOOT_MAGIC 0x554e4550u /* "PENU" */
 #define ABI_MAX_REGIONS 4u

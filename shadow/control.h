@@ -4,7 +4,7 @@
  */
 #pragma once
 
-#include "shadow/privileged.h"
+#include "shadow/privileged_insn.h"
 
 enum insn_result control_mov_cr(const struct privileged_insn *x);
 enum insn_result control_mov_dr(const struct privileged_insn *x);

@@ -72,6 +72,7 @@ void counters_report(const struct shadow_counters *c, const struct tables *t, st
 		add(stats, names[i], c->count[i]);
 	add(stats, "fills", ts.fills);
 	add(stats, "prefetched", ts.prefetched);
+	add(stats, "unsynced", ts.unsynced);
 	add(stats, "unshadowed", ts.unshadowed);
 	add(stats, "recycled", ts.recycled);
 	add(stats, "root_hits", ts.root_hits);

@@ -4,7 +4,7 @@
  */
 #pragma once
 
-#include "shadow/privileged.h"
+#include "shadow/privileged_insn.h"
 
 enum insn_result flags_push(const struct privileged_insn *x);
 enum insn_result flags_pop(const struct privileged_insn *x);

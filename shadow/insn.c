@@ -32,6 +32,11 @@ struct trap trap_ud(void)
 	return (struct trap){.vector = TRAP_UD};
 }
 
+bool trap_pushes_error(int vector)
+{
+	return vector == TRAP_DF || (vector >= TRAP_TS && vector <= TRAP_PF) || vector == TRAP_AC || vector == TRAP_CP;
+}
+
 static enum insn_result trapped(struct trap *to, struct trap trap)
 {
 	*to = trap;

@@ -43,6 +43,10 @@ enum insn_result {
 #define TRAP_GP 13
 #define TRAP_PF 14
 #define TRAP_AC 17
+#define TRAP_CP 21
+
+/* Whether the CPU pushes an error code for the exception. */
+bool trap_pushes_error(int vector);
 
 struct trap trap_of_fault(const struct gfault *fault);
 struct trap trap_gp(uint32_t error);

@@ -12,9 +12,7 @@ enum insn_result insn_exchange(const struct execution *x)
 	enum insn_result r;
 	uint64_t a, b;
 
-	r = operand_prepare_two(x, &to, &from);
-	if (r == INSN_DONE)
-		r = operand_load_two(x, &to, &a, &from, &b);
+	r = operand_take_two(x, &to, &a, &from, &b);
 	if (r == INSN_DONE)
 		r = operand_store(x, &to, b);
 	if (r == INSN_DONE)
@@ -29,9 +27,7 @@ enum insn_result insn_exchange_add(const struct execution *x)
 	struct operand to, from;
 	enum insn_result r;
 
-	r = operand_prepare_two(x, &to, &from);
-	if (r == INSN_DONE)
-		r = operand_load_two(x, &to, &a, &from, &b);
+	r = operand_take_two(x, &to, &a, &from, &b);
 	if (r != INSN_DONE)
 		return r;
 	sum = alu_add(a, b, to.size, &rflags);

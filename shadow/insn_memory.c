@@ -35,9 +35,7 @@ static enum insn_result binary(const struct execution *x)
 	enum insn_result r;
 	uint64_t a, b;
 
-	r = operand_prepare_two(x, &to, &from);
-	if (r == INSN_DONE)
-		r = operand_load_two(x, &to, &a, &from, &b);
+	r = operand_take_two(x, &to, &a, &from, &b);
 	return r == INSN_DONE ? compute_and_store(x, &to, a, b) : r;
 }
 
@@ -65,7 +63,7 @@ static enum insn_result bit(const struct execution *x)
 	return r == INSN_DONE ? compute_and_store(x, &to, a, b) : r;
 }
 
-static enum insn_result move(const struct execution *x)
+static enum insn_result move_as(const struct execution *x, uint64_t (*extend)(uint64_t value, unsigned int size))
 {
 	struct operand to, from;
 	enum insn_result r;
@@ -75,22 +73,18 @@ static enum insn_result move(const struct execution *x)
 	if (r == INSN_DONE)
 		r = operand_load(x, &from, &value);
 	if (r == INSN_DONE)
-		r = operand_store(x, &to, value);
+		r = operand_store(x, &to, extend ? extend(value, from.size) : value);
 	return r == INSN_DONE ? execution_done(x, x->cs->rflags) : r;
+}
+
+static enum insn_result move(const struct execution *x)
+{
+	return move_as(x, NULL);
 }
 
 static enum insn_result move_signed(const struct execution *x)
 {
-	struct operand to, from;
-	enum insn_result r;
-	uint64_t value;
-
-	r = operand_prepare_two(x, &to, &from);
-	if (r == INSN_DONE)
-		r = operand_load(x, &from, &value);
-	if (r == INSN_DONE)
-		r = operand_store(x, &to, alu_sign_extend(value, from.size));
-	return r == INSN_DONE ? execution_done(x, x->cs->rflags) : r;
+	return move_as(x, alu_sign_extend);
 }
 
 /* Reads its source whatever the condition says, and a 32-bit one clears the upper half of its destination always. */
@@ -100,9 +94,7 @@ static enum insn_result move_if(const struct execution *x)
 	enum insn_result r;
 	uint64_t a, b;
 
-	r = operand_prepare_two(x, &to, &from);
-	if (r == INSN_DONE)
-		r = operand_load_two(x, &to, &a, &from, &b);
+	r = operand_take_two(x, &to, &a, &from, &b);
 	if (r == INSN_DONE)
 		r = operand_store(x, &to, alu_condition(x->in->info.opcode & 15, x->cs->rflags) ? b : a);
 	return r == INSN_DONE ? execution_done(x, x->cs->rflags) : r;

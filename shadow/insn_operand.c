@@ -142,3 +142,10 @@ enum insn_result operand_load_two(const struct execution *x, const struct operan
 
 	return r == INSN_DONE ? operand_load(x, from, b) : r;
 }
+
+enum insn_result operand_take_two(const struct execution *x, struct operand *to, uint64_t *a, struct operand *from, uint64_t *b)
+{
+	enum insn_result r = operand_prepare_two(x, to, from);
+
+	return r == INSN_DONE ? operand_load_two(x, to, a, from, b) : r;
+}

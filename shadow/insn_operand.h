@@ -61,6 +61,9 @@ enum insn_result operand_prepare_two(const struct execution *x, struct operand *
 enum insn_result operand_load_two(const struct execution *x, const struct operand *to, uint64_t *a,
 				  const struct operand *from, uint64_t *b);
 
+/* Both: prepares the two, then loads them. */
+enum insn_result operand_take_two(const struct execution *x, struct operand *to, uint64_t *a, struct operand *from, uint64_t *b);
+
 /* INSN_TRAP with this trap. */
 enum insn_result execution_trap(const struct execution *x, struct trap trap);
 

@@ -4,7 +4,7 @@
  */
 #pragma once
 
-#include "shadow/privileged.h"
+#include "shadow/privileged_insn.h"
 
 enum insn_result port_in(const struct privileged_insn *x);
 enum insn_result port_out(const struct privileged_insn *x);

@@ -19,3 +19,6 @@
 #define RFLAGS_VIF (1ull << 19)
 #define RFLAGS_VIP (1ull << 20)
 #define RFLAGS_ID (1ull << 21)
+
+/* All that long mode has; VM is not of it. */
+#define RFLAGS_KNOWN 0x3d7fd7ull

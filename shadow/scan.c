@@ -186,6 +186,8 @@ int scan_image(struct scan *s, const struct image *im, struct image_reason *why)
 	int r;
 
 	*s = (struct scan){.image = im};
+	if (im->kind == IMAGE_LINUX)
+		return image_refuse(why, ENOTSUP, "a bzImage's code is packed, so nobody can look through it for what ring 3 does otherwise");
 	r = symbols_read(&symbols, im);
 	if (r < 0)
 		return r;

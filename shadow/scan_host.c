@@ -1,5 +1,6 @@
 #include "shadow/scan_host.h"
 
+#include <errno.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -97,6 +98,8 @@ int scan_check(const struct image *im, struct image_reason *why)
 	int r;
 
 	why->text[0] = '\0';
+	if (im->enters_32 && im->kind != IMAGE_LINUX)
+		return image_refuse(why, ENOTSUP, "it starts in 32-bit mode; from 64-bit mode on `penumbra ctl SOCKET mmu shadow` may do");
 	r = scan_image(&s, im, why);
 	if (r < 0)
 		return r;

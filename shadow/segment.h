@@ -4,7 +4,7 @@
  */
 #pragma once
 
-#include "shadow/privileged.h"
+#include "shadow/privileged_insn.h"
 
 enum insn_result segment_load_table(const struct privileged_insn *x);  /* LGDT, LIDT */
 enum insn_result segment_store_table(const struct privileged_insn *x); /* SGDT, SIDT */

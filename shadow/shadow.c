@@ -6,10 +6,15 @@
 #include <stdlib.h>
 
 #include "guest/abi.h"
+#include "shadow/admit.h"
+#include "shadow/emulate.h"
+#include "shadow/live_state.h"
+#include "shadow/reflect.h"
+#include "shadow/resume.h"
 #include "shadow/scan.h"
 #include "shadow/scan_host.h"
-#include "shadow/shadow_cpu.h"
 #include "shadow/shadow_vm.h"
+#include "shadow/stop.h"
 #include "shadow/traps.h"
 #include "vmm/image.h"
 #include "vmm/kvm.h"
@@ -39,9 +44,7 @@ static void on_dirtied(struct mem_listener *l, uint64_t gpa, uint64_t size)
 
 static void on_guest_store(struct gmem *g, uint64_t gpa, uint64_t size)
 {
-	struct shadow_vm *s = (struct shadow_vm *)((char *)g - offsetof(struct shadow_vm, gmem));
-
-	tables_stored(s->tables, gpa, size);
+	tables_stored(shadow_of_gmem(g)->tables, gpa, size);
 }
 
 static void use_shared_registers(struct vm *vm, bool on)
@@ -100,7 +103,7 @@ static int attach(struct vm *vm)
 	r = create_tables(s, vm);
 	if (r < 0)
 		goto patches;
-	s->gmem = (struct gmem){.mem = &vm->mem, .cs = &s->cs, .stored = on_guest_store, .device = trap_device_access};
+	s->gmem = (struct gmem){.mem = &vm->mem, .cs = &s->cs, .stored = on_guest_store, .device = emulate_device_access};
 	s->listener.dirtied = on_dirtied;
 	mem_listen(&vm->mem, &s->listener);
 	use_shared_registers(vm, true);
@@ -135,7 +138,7 @@ static enum mmu_verdict handle_event(struct shadow_vm *s)
 	uint32_t error;
 	int vector;
 
-	if (shadow_take_event(s, &vector, &error) < 0)
+	if (stop_take_event(s, &vector, &error) < 0)
 		vm_fail(s->vm, "shadow: the monitor lost its way");
 	else
 		trap_handle(s, vector, error);
@@ -157,7 +160,7 @@ static enum mmu_verdict handle_exit(struct vcpu *v)
 /* Brings cs up to date, through an event that was just being delivered if need be. */
 static int settle(struct shadow_vm *s)
 {
-	int r = shadow_catch_up(s);
+	int r = stop_catch_up(s);
 
 	if (r > 0)
 		handle_event(s);
@@ -174,7 +177,7 @@ static int export_state(struct vcpu *v, struct cpu_state *cs)
 	s->cs.halted = v->halted;
 	patches_take_out(&s->patches, &v->vm->mem);
 	if (s->where != SHADOW_OUTSIDE)
-		r = shadow_get_rest(s);
+		r = live_state_get(s);
 	*cs = s->cs;
 	return r;
 }
@@ -182,15 +185,20 @@ static int export_state(struct vcpu *v, struct cpu_state *cs)
 static int import_state(struct vcpu *v, const struct cpu_state *cs)
 {
 	struct shadow_vm *s = v->vm->mmu_data;
+	const char *why = admit_reason(cs);
 
+	if (why)
+		return log_bad(ENOTSUP, "%s: not with --mmu=shadow: %s", v->vm->image ? v->vm->image->path : "guest", why);
 	s->cs = *cs;
+	s->cs.rflags = admit_rflags(cs->rflags);
 	s->where = SHADOW_OUTSIDE;
 	s->shadow_rip = cs->rip;
 	s->step = s->tf_added = s->stepped = false;
+	s->wish.count = 0;
 	s->reload = true;
 	v->halted = cs->halted;
 	tables_drop_all(s->tables);
-	return shadow_set_rest(s);
+	return live_state_set(s);
 }
 
 static int prepare(struct vcpu *v)
@@ -200,9 +208,12 @@ static int prepare(struct vcpu *v)
 
 	if (r < 0 || vm_ended(v->vm))
 		return r;
-	trap_pending(s);
+	reflect_pending(s);
+	host_selectors_check(s);
+	if (vm_ended(v->vm))
+		return 0;
 	patches_put_in(&s->patches, &v->vm->mem);
-	return shadow_prepare(s);
+	return resume_prepare(s);
 }
 
 static bool interruptible(struct vcpu *v)
@@ -227,7 +238,7 @@ static void window(struct vcpu *v, bool wanted)
 
 static int interrupt(struct vcpu *v, uint8_t vector)
 {
-	trap_interrupt(v->vm->mmu_data, vector);
+	reflect_interrupt(v->vm->mmu_data, vector);
 	return 0;
 }
 

@@ -39,7 +39,7 @@ static void forget_all(struct tables *t)
 	t->used = 0;
 	t->edits = t->edits_handed = 0;
 	t->roots = 0;
-	t->unsyncs = 0;
+	t->unsyncs = t->loans = 0;
 	t->active[VIEW_KERNEL] = t->active[VIEW_USER] = NO_PAGE;
 	t->must_recycle = false;
 }
@@ -90,6 +90,7 @@ void tables_out_of_room(struct tables *t)
 		return;
 	t->must_recycle = true;
 	t->edits = t->edits_handed = 0;
+	t->loans = 0;
 }
 
 uint64_t frame_number(const struct tables *t, uint64_t gfn)
@@ -208,11 +209,27 @@ bool shadow_page_is_table(const struct tables *t, uint64_t gfn)
 	return any_page_of(t, gfn) != NO_PAGE;
 }
 
+bool shadow_page_is_unsync(const struct tables *t, uint64_t gfn)
+{
+	uint32_t n = any_page_of(t, gfn);
+
+	return n != NO_PAGE && t->page[n].unsync;
+}
+
+static bool is_lent(const struct tables *t, uint64_t gfn)
+{
+	for (unsigned int i = 0; i < t->loans; i++) {
+		if (t->loan[i].gfn == gfn)
+			return true;
+	}
+	return false;
+}
+
 bool shadow_page_is_protected(const struct tables *t, uint64_t gfn)
 {
 	uint32_t n = any_page_of(t, gfn);
 
-	return n != NO_PAGE && !t->page[n].unsync;
+	return n != NO_PAGE && !t->page[n].unsync && !is_lent(t, gfn);
 }
 
 unsigned int shadow_pages_of(const struct tables *t, uint64_t gfn, uint32_t *numbers)

@@ -42,6 +42,13 @@ struct shadow_page {
 	uint64_t pending[TABLE_ENTRIES / 64]; /* bit by spte: an edit of it waits */
 };
 
+/* A guest table that the guest may write to through one spte, for one instruction. */
+struct loan {
+	uint64_t gfn;
+	uint32_t page;
+	uint16_t index;
+};
+
 struct tables {
 	struct mem *mem;
 	struct tables_pool pool;
@@ -68,6 +75,9 @@ struct tables {
 
 	uint64_t unsync[MAX_UNSYNC]; /* gfns */
 	unsigned int unsyncs;
+
+	struct loan loan[TABLES_MAX_LOANS];
+	unsigned int loans;
 
 	bool must_recycle;
 	bool marking; /* our own setting of A and D is under way */
@@ -100,6 +110,9 @@ void shadow_page_give_up(struct tables *t, uint32_t n);
 
 /* Is the guest page shadowed as a table? */
 bool shadow_page_is_table(const struct tables *t, uint64_t gfn);
+
+/* Is it one that is out of sync? */
+bool shadow_page_is_unsync(const struct tables *t, uint64_t gfn);
 
 /* Is it one that the guest must not write to unseen? */
 bool shadow_page_is_protected(const struct tables *t, uint64_t gfn);

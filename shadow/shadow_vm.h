@@ -5,7 +5,7 @@
  *	IN_MONITOR   cs is the truth; the real CPU stands in the monitor at ring 0, and the way out leads to cs
  *	IN_GUEST     a kick ended KVM_RUN between two guest instructions; cs is up to date, the real CPU stands in ring 3
  *	RUNNING	     KVM_RUN is about to be called or has just been interrupted: nothing is known until
- *		     shadow_catch_up()
+ *		     stop_catch_up()
  *
  *	             import                prepare              stub's exit
  *	             ------> OUTSIDE ------------------> RUNNING ------------> IN_MONITOR --> (handled, prepare)
@@ -17,13 +17,16 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "shadow/counters.h"
 #include "shadow/gmem.h"
+#include "shadow/host_selectors.h"
 #include "shadow/insn.h"
 #include "shadow/monitor.h"
 #include "shadow/patch.h"
+#include "shadow/rflags.h"
 #include "shadow/tables.h"
 #include "vmm/cpu_state.h"
 #include "vmm/mem.h"
@@ -50,8 +53,25 @@ struct shadow_vm {
 	bool tf_added;	    /* the guest runs with a TF that is ours */
 	bool stepped;	    /* it stopped by that TF */
 	uint64_t shadow_rip; /* where the interrupt shadow in cs began */
+
+	/* The instruction at rip stores to tables at gva[], and is to be lent them: nobody but the CPU can execute it. */
+	struct shadow_wish {
+		uint64_t rip;
+		uint64_t gva[TABLES_MAX_LOANS];
+		unsigned int count;
+	} wish;
+	enum host_selectors host_selectors;
 	struct shadow_counters counters;
 };
+
+/* Of the real RFLAGS these are ours; the guest's own are in cs. All but IF are off while it runs. */
+#define RFLAGS_VIRTUAL (RFLAGS_IF | RFLAGS_IOPL | RFLAGS_VIF | RFLAGS_VIP)
+#define RFLAGS_HIDDEN (RFLAGS_VIRTUAL & ~RFLAGS_IF)
+
+static inline struct shadow_vm *shadow_of_gmem(struct gmem *g)
+{
+	return (struct shadow_vm *)((char *)g - offsetof(struct shadow_vm, gmem));
+}
 
 /* View in which the guest runs now: by its CPL. */
 static inline enum view shadow_view(const struct shadow_vm *s)

@@ -8,6 +8,17 @@
 
 #define PREFETCH 32u /* entries looked at by a fault: the aligned group around the one that faulted */
 
+/* The listeners of mem.h, through which the VMM's stores come back to us, are told of these as well. */
+bool fill_mark(struct tables *t, struct walk *w, unsigned int access)
+{
+	bool marked;
+
+	t->marking = true;
+	marked = walk_mark(t->mem, w, access);
+	t->marking = false;
+	return marked;
+}
+
 static uint64_t gpte_of(const struct tables *t, const struct page_key *k, unsigned int index)
 {
 	uint64_t gpte;
@@ -52,7 +63,7 @@ static uint64_t page_spte(const struct tables *t, uint32_t child, uint64_t right
 /* A guest table that also serves at a higher level cannot stay out of sync. */
 static bool joins_unsync(struct tables *t, const struct page_key *k)
 {
-	if (!shadow_page_is_table(t, k->gfn) || shadow_page_is_protected(t, k->gfn))
+	if (!shadow_page_is_unsync(t, k->gfn))
 		return false;
 	if (k->level == 1)
 		return true;

@@ -6,6 +6,9 @@
 
 #include "shadow/shadow_page.h"
 
+/* Sets A and D for a finished walk, as hardware would. False if the guest's tables changed: walk again. */
+bool fill_mark(struct tables *t, struct walk *w, unsigned int access);
+
 /* The page for k, made and its guest table write-protected if need be. NO_PAGE when out of room. */
 uint32_t fill_page(struct tables *t, const struct page_key *k);
 

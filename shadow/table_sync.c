@@ -93,14 +93,40 @@ void sync_table(struct tables *t, uint64_t gfn)
 		sync_or_drop(t, pages[i]);
 }
 
+/* With more changes than edits are spent on, a table of tables is left to faults to make again. */
+static void sync_upper(struct tables *t, uint32_t page)
+{
+	if (changed_entries(t, page) > MAX_EDITED) {
+		shadow_page_drop(t, page);
+		return;
+	}
+	for (unsigned int i = 0; t->page[page].present && i < TABLE_ENTRIES; i++)
+		spte_set(t, page, i, fill_updated(t, page, i));
+}
+
+void sync_whole(struct tables *t, uint64_t gfn)
+{
+	uint32_t pages[MAX_KEYS];
+	unsigned int count = shadow_pages_of(t, gfn, pages);
+
+	for (unsigned int i = 0; i < count && !t->must_recycle; i++) {
+		/* A table that leads to itself may have been given up by the page before. */
+		if (!t->page[pages[i]].live)
+			continue;
+		if (t->page[pages[i]].key.level == 1)
+			sync_or_drop(t, pages[i]);
+		else
+			sync_upper(t, pages[i]);
+	}
+}
+
 void sync_all(struct tables *t)
 {
 	while (t->unsyncs && !t->must_recycle)
 		sync_table(t, t->unsync[0]);
 }
 
-/* The last-level page for gva below root, or NO_PAGE. */
-static uint32_t last_page(const struct tables *t, uint32_t root, uint64_t gva)
+uint32_t sync_last_page(const struct tables *t, uint32_t root, uint64_t gva)
 {
 	uint32_t page = root;
 
@@ -124,7 +150,7 @@ void sync_address(struct tables *t, uint64_t cr3, uint64_t gva)
 		uint32_t page = NO_PAGE;
 
 		if (t->page[t->root[i]].key.gfn == gfn_of(cr3))
-			page = last_page(t, t->root[i], gva);
+			page = sync_last_page(t, t->root[i], gva);
 		if (page != NO_PAGE && t->page[page].unsync)
 			spte_set(t, page, index, fill_updated(t, page, index));
 	}

@@ -21,3 +21,9 @@ void sync_all(struct tables *t);
 
 /* Brings up to date what the tables of cr3 say about gva, in all views and roles. */
 void sync_address(struct tables *t, uint64_t cr3, uint64_t gva);
+
+/* Brings all that stands for a guest table in sync, of whatever level, up to date with stores nobody reported. */
+void sync_whole(struct tables *t, uint64_t gfn);
+
+/* The last-level page for gva below root, or NO_PAGE. */
+uint32_t sync_last_page(const struct tables *t, uint32_t root, uint64_t gva);

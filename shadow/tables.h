@@ -12,14 +12,19 @@
  *     the gpte is dirty. A spte never points at the monitor but to a shadow page, never carries G, always U, A and (leaf) D.
  *  3. Kernel view: guest supervisor pages are user pages; user pages are there too, not executable under SMEP, writable
  *     regardless of W if CR0.WP = 0. User view: user pages only.
- *  4. Guest pages that are shadowed as tables, and in sync, are not writable through any spte, in any view. Large sptes are
- *     not there at all for frames that are shadowed as tables.
+ *  4. Guest pages that are shadowed as tables, and in sync, are not writable through any spte, in any view, but for the
+ *     loans of 6. Large sptes are not there at all for frames that are shadowed as tables.
  *  5. The reverse map holds every leaf spte of every guest page, the parent lists every non-leaf spte of a shadow page.
  *  6. Guest stores to shadowed pages are reported (tables_stored()) before the guest runs on; hence no present spte is ever
- *     older than its gpte. Exception: tables that serve at the last level only may go out of sync. Those the guest writes
- *     to unseen, and their present sptes are as old as a TLB's entry might be: what the gpte said at some time since the
- *     guest last loaded CR3, or executed INVLPG for an address that leads there. A load of CR3 brings all back into sync;
- *     the page is then protected again. A table that comes to serve at a higher level is in sync from that moment.
+ *     older than its gpte. Two exceptions:
+ *     Tables that serve at the last level only may go out of sync. Those the guest writes to unseen, and their present
+ *     sptes are as old as a TLB's entry might be: what the gpte said at some time since the guest last loaded CR3, or
+ *     executed INVLPG for an address that leads there. A load of CR3 brings all back into sync; the page is then
+ *     protected again. A table that comes to serve at a higher level is in sync from that moment.
+ *     Tables of any level may be lent (tables_lend()) for one instruction that nobody can emulate, each through one leaf
+ *     spte, which is writable meanwhile. Their sptes say what the gptes said when they were lent. No entry is filled
+ *     while a loan stands: tables_take_back() ends all loans before anything else is asked of the tables; it protects
+ *     the pages again and goes through all of their entries, whether the instruction wrote to them or not.
  *  7. Entries change in one of two ways. From outside (a plain store by the VMM): only not-present to present, and pure
  *     widening of a 4 KiB spte for the same frame. Anything else, and anything on an entry that has an edit pending, goes
  *     to the list of edits, which the monitor's generated code carries out inside the VM before the guest runs on, in
@@ -50,6 +55,7 @@ struct tables_edit {
 };
 
 #define TABLES_MAX_EDITS 512
+#define TABLES_MAX_LOANS 8
 
 /*
  * Smallest pool: with it, any one instruction gets through after a recycling. A root, and three tables each for two pages
@@ -87,7 +93,7 @@ void tables_destroy(struct tables *t);
 enum tables_verdict {
 	TABLES_FILLED,	    /* the access will succeed now */
 	TABLES_GUEST_FAULT, /* the guest's own fault: walk->error */
-	TABLES_STORE,	    /* a permitted write to a table that stays in sync: emulate it, then tables_stored() */
+	TABLES_STORE,	    /* a permitted write to a table that stays in sync: emulate it, then tables_stored(); or lend */
 	TABLES_DEVICE,	    /* permitted, but walk->gpa is not RAM: emulate it */
 };
 
@@ -106,6 +112,22 @@ uint64_t tables_root(struct tables *t, const struct cpu_state *cs, enum view vie
 
 /* Guest RAM [gpa, gpa + size) was stored to, by an emulated guest store or by the VMM. */
 void tables_stored(struct tables *t, uint64_t gpa, uint64_t size);
+
+/*
+ * The guest is about to execute one instruction, a store of kind `access` to each gva[] (at most TABLES_MAX_LOANS) being
+ * among what it does: where that is a table in sync (TABLES_STORE), its page is lent to the guest, so that the store will
+ * just happen; other gvas are left alone. No other loan stands. Sets A and D as if it had happened. The instruction has
+ * to be the last, by single step; then, or when anything else stopped the guest, tables_take_back(). Until then the
+ * tables may be told of VMM stores (tables_forget()), and dropped, nothing else. If the room ran out nothing is lent.
+ */
+void tables_lend(struct tables *t, const struct cpu_state *cs, enum view view, unsigned int access, const uint64_t *gva,
+		 size_t count);
+
+/* Whether any loan stands. */
+bool tables_lent(const struct tables *t);
+
+/* Ends all loans, if any: the tables are in sync with what was written, and protected. */
+void tables_take_back(struct tables *t);
 
 /* The VMM is about to store to [gpa, gpa + size), values unknown: pages of it that are shadowed are so no longer. */
 void tables_forget(struct tables *t, uint64_t gpa, uint64_t size);

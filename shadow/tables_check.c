@@ -32,7 +32,7 @@ static bool bad(struct check *c, const char *fmt, ...)
 	return false;
 }
 
-static bool ram(const struct check *c, uint64_t gpa)
+static bool is_ram(const struct check *c, uint64_t gpa)
 {
 	return mem_at(c->t->mem, gpa & ~(PAGE_SIZE - 1), PAGE_SIZE, MEM_READ) != NULL;
 }
@@ -48,11 +48,11 @@ static bool is_monitor_entry(const struct check *c, uint32_t page, unsigned int 
 	return c->t->page[page].key.level == 4 && i == MONITOR_SLOT;
 }
 
-/* Invariant 7: every edit is of an entry marked as pending, and there are as many of those as entries with edits. */
+/* Invariant 7: the entries marked as pending are those with edits. Carries these out on the copy that all else looks at. */
 static bool check_edits(struct check *c)
 {
 	struct tables *t = c->t;
-	size_t entries = t->used * (size_t)TABLE_ENTRIES, pending = 0, edited = 0;
+	size_t entries = t->used * (size_t)TABLE_ENTRIES;
 	uint8_t *has_edit = calloc(entries + 1, 1);
 	bool good = has_edit != NULL;
 
@@ -68,15 +68,14 @@ static bool check_edits(struct check *c)
 			c->entry[at] = t->edit[i].value;
 	}
 	for (size_t i = 0; good && i < entries; i++) {
-		bool marked = t->page[i / 512].pending[i % 512 / 64] >> i % 64 & 1;
+		size_t page = i / TABLE_ENTRIES, at = i % TABLE_ENTRIES;
+		bool marked = t->page[page].pending[at / 64] >> at % 64 & 1;
 
-		pending += marked;
-		edited += has_edit[i];
 		if (marked != has_edit[i])
-			good = bad(c, "page %zu entry %zu: pending %d, edits %d", i / 512, i % 512, marked, has_edit[i]);
+			good = bad(c, "page %zu entry %zu: pending %d, edits %d", page, at, marked, has_edit[i]);
 	}
 	free(has_edit);
-	return good && pending == edited;
+	return good;
 }
 
 /* Invariant 1. */
@@ -94,6 +93,33 @@ static bool check_keys(struct check *c)
 		}
 	}
 	return true;
+}
+
+/* Invariant 6: the guest may be writing to it, unseen. */
+static bool is_lent(const struct check *c, uint64_t gfn)
+{
+	for (unsigned int i = 0; i < c->t->loans; i++) {
+		if (c->t->loan[i].gfn == gfn)
+			return true;
+	}
+	return false;
+}
+
+static bool is_loan(const struct check *c, uint32_t page, unsigned int i)
+{
+	for (unsigned int n = 0; n < c->t->loans; n++) {
+		if (c->t->loan[n].page == page && c->t->loan[n].index == i)
+			return true;
+	}
+	return false;
+}
+
+/* Nobody knows any more what the gptes said when the entries of the page were filled. */
+static bool may_be_old(const struct check *c, uint32_t page)
+{
+	const struct shadow_page *p = &c->t->page[page];
+
+	return p->unsync || (!(p->key.role & ROLE_DIRECT) && is_lent(c, p->key.gfn));
 }
 
 /* Pages that stand for the guest table, or of those the ones in sync. */
@@ -133,8 +159,52 @@ static bool check_unsync(struct check *c)
 }
 
 /*
- * The guest's entry, or what stands for it in the parts of a large page. What a table out of sync maps has to be
- * taken from the spte.
+ * Invariant 6: a loan is of one page, through the one entry it names; check_mapping() finds other ways to write there.
+ * The VMM may have stored to either table since, and so made an end of it.
+ */
+static bool check_loans(struct check *c)
+{
+	const struct tables *t = c->t;
+
+	if (t->loans > TABLES_MAX_LOANS)
+		return bad(c, "%u loans", t->loans);
+	for (unsigned int i = 0; i < t->loans; i++) {
+		const struct loan *l = &t->loan[i];
+		const struct shadow_page *p = &t->page[l->page];
+		uint64_t spte;
+
+		if (l->page >= t->used || l->index >= TABLE_ENTRIES || p->key.level != 1)
+			return bad(c, "loan of gfn 0x%" PRIx64 " through page %u entry %u", l->gfn, l->page, l->index);
+		spte = entry(c, l->page, l->index);
+		if (p->live && (!(spte & 1) || (spte & PTE_ADDR) / PAGE_SIZE != l->gfn))
+			return bad(c, "loan of gfn 0x%" PRIx64 ", which is 0x%" PRIx64, l->gfn, spte);
+		for (uint32_t n = 0; n < t->used; n++) {
+			const struct page_key *k = &t->page[n].key;
+
+			if (t->page[n].live && t->page[n].unsync && k->gfn == l->gfn && !(k->role & ROLE_DIRECT))
+				return bad(c, "gfn 0x%" PRIx64 " is lent and out of sync", l->gfn);
+		}
+	}
+	return true;
+}
+
+/* The guest's entry as it was when the present entry was filled, as far as that one tells. */
+static uint64_t old_entry(const struct check *c, uint32_t page, unsigned int i)
+{
+	const struct page_key *k = &c->t->page[page].key, *child;
+	uint64_t spte = entry(c, page, i), n = ((spte & PTE_ADDR) - c->t->pool.gpa) / PAGE_SIZE;
+	bool user;
+
+	if (k->level == 1 || (k->level == 2 && (spte >> 7 & 1)) || n >= c->t->used)
+		return spte;
+	child = &c->t->page[n].key;
+	user = !(k->role & ROLE_USER_PATH) || (child->role & ROLE_USER_PATH);
+	return child->gfn * PAGE_SIZE | 0x23 | (user ? 4 : 0) | (child->role & ROLE_DIRECT ? 0x80 : 0);
+}
+
+/*
+ * The guest's entry, or what stands for it in the parts of a large page. What a table out of sync, or lent, maps
+ * has to be taken from the spte.
  */
 static uint64_t guest_entry(const struct check *c, uint32_t page, unsigned int i)
 {
@@ -143,8 +213,8 @@ static uint64_t guest_entry(const struct check *c, uint32_t page, unsigned int i
 
 	if (k->role & ROLE_DIRECT)
 		return (k->gfn + i) * PAGE_SIZE | 0x67;
-	if (c->t->page[page].unsync && (entry(c, page, i) & 1))
-		return entry(c, page, i);
+	if (may_be_old(c, page) && (entry(c, page, i) & 1))
+		return old_entry(c, page, i);
 	if (mem_read(c->t->mem, k->gfn * PAGE_SIZE + i * 8, &gpte, 8) < 0)
 		return 0;
 	return gpte;
@@ -181,8 +251,7 @@ static bool check_rights(struct check *c, uint32_t page, unsigned int i, uint64_
 		no_exec = true;
 	if ((spte & 0x100) || !(spte & 4) || !(spte & 0x20) || (spte & 0x18))
 		return bad(c, "page %u entry %u: 0x%" PRIx64 " has G, PCD or PWT, or no U or A", page, i, spte);
-	/* Nobody knows any more what the gpte said when the entry was filled. */
-	if (c->t->page[page].unsync)
+	if (may_be_old(c, page))
 		return true;
 	if (!may_be_present(k, gpte))
 		return bad(c, "page %u entry %u: present, gpte 0x%" PRIx64 " must not be", page, i, gpte);
@@ -201,9 +270,9 @@ static bool check_mapping(struct check *c, uint32_t page, unsigned int i, uint64
 	if (first != (gpte & mask) || !(spte & 0x40))
 		return bad(c, "page %u entry %u: 0x%" PRIx64 " for gpte 0x%" PRIx64, page, i, spte, gpte);
 	for (uint64_t gpa = first; gpa < first + frames * PAGE_SIZE; gpa += PAGE_SIZE) {
-		if (!ram(c, gpa))
+		if (!is_ram(c, gpa))
 			return bad(c, "page %u entry %u: maps 0x%" PRIx64 ", which is not RAM", page, i, gpa);
-		if (((spte & 2) || frames > 1) && tables_at(c, gpa / PAGE_SIZE, frames == 1))
+		if (((spte & 2) || frames > 1) && !is_loan(c, page, i) && tables_at(c, gpa / PAGE_SIZE, frames == 1))
 			return bad(c, "page %u entry %u: maps the table at 0x%" PRIx64 " writable", page, i, gpa);
 	}
 	return true;
@@ -227,7 +296,7 @@ static bool check_child(struct check *c, uint32_t page, unsigned int i, uint64_t
 		return bad(c, "page %u entry %u: leads to another table than gpte 0x%" PRIx64, page, i, gpte);
 	if (parts)
 		return true;
-	if (!ram(c, gpte & PTE_ADDR) || child->view != k->view ||
+	if (!is_ram(c, gpte & PTE_ADDR) || child->view != k->view ||
 	    child->role != ((k->role & ~ROLE_USER_PATH) | (user_path ? ROLE_USER_PATH : 0)))
 		return bad(c, "page %u entry %u: leads to page %" PRIu64 " of another role", page, i, n);
 	return true;
@@ -362,7 +431,7 @@ static bool check_paths(struct check *c, const struct page_key *root, uint32_t p
 		uint64_t spte = entry(c, page, i), gpte = guest_entry(c, page, i);
 		struct path p = so_far;
 
-		if (is_monitor_entry(c, page, i) || !(spte & 1) || c->t->page[page].unsync)
+		if (is_monitor_entry(c, page, i) || !(spte & 1) || may_be_old(c, page))
 			continue;
 		c->paths++;
 		p.shadow_write &= (spte & 2) != 0;
@@ -409,8 +478,8 @@ const char *tables_check(struct tables *t)
 	c.entry = calloc(entries + 1, sizeof(*c.entry));
 	c.seen = calloc(entries + 1, sizeof(*c.seen));
 	snprintf(t->complaint, sizeof(t->complaint), "no memory for the check");
-	good = c.entry && c.seen && check_edits(&c) && check_keys(&c) && check_unsync(&c) && check_entries(&c) &&
-	       check_lists(&c) && check_roots(&c);
+	good = c.entry && c.seen && check_edits(&c) && check_keys(&c) && check_unsync(&c) && check_loans(&c) &&
+	       check_entries(&c) && check_lists(&c) && check_roots(&c);
 	free(c.entry);
 	free(c.seen);
 	return good ? NULL : t->complaint;

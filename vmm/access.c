@@ -1,6 +1,7 @@
 #include "vmm/access.h"
 
 #include "vmm/bus.h"
+#include "vmm/mem.h"
 
 static uint64_t size_mask(unsigned int size)
 {
@@ -9,6 +10,10 @@ static uint64_t size_mask(unsigned int size)
 
 void access_complete(struct access_port *p, struct access *a)
 {
+	if (p->mem && mem_is_lost(p->mem)) {
+		a->value = size_mask(a->size);
+		return;
+	}
 	a->value &= size_mask(a->size);
 	if (a->kind != ACCESS_HLT)
 		bus_access(p->bus, a);

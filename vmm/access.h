@@ -5,7 +5,7 @@
  * Completed accesses are counted per vCPU since reset: the *position*. Host events (hidden faults, EINTR, internal
  * exits, interrupts of the host) never count, so a position means the same in both MMU modes and on every host.
  *
- * What enters from outside is one of three kinds: external bytes (console input), a step of the virtual clock, and an
+ * What enters from outside is one of three kinds: external bytes (console input, entropy), a step of the virtual clock, and an
  * interrupt's delivery. Each is announced to the VM's tap, if there is one, with the position at which it happened.
  */
 #pragma once
@@ -14,6 +14,7 @@
 #include <stdint.h>
 
 struct bus;
+struct mem;
 struct access_tap;
 
 enum access_kind { ACCESS_PORT_READ, ACCESS_PORT_WRITE, ACCESS_MMIO_READ, ACCESS_MMIO_WRITE, ACCESS_HLT };
@@ -25,8 +26,8 @@ struct access {
 	uint64_t value; /* written, or to be filled by who answers a read; bits above size are zero */
 };
 
-/* Who brought bytes from outside. */
-enum access_source { ACCESS_CONSOLE };
+/* Who brought bytes from outside; a hypercall of Solo5 does so during its access, and says so before it counts. */
+enum access_source { ACCESS_CONSOLE, ACCESS_ENTROPY, ACCESS_SOLO5 };
 
 /*
  * A listener at the seam, for recording and for statistics. Called on the vCPU's thread, after the fact, in order.
@@ -43,6 +44,7 @@ struct access_tap {
 /* What one vCPU passes through the seam. */
 struct access_port {
 	struct bus *bus;
+	const struct mem *mem;	/* may be NULL: once this RAM is lost (mem.h) no access is done any more */
 	struct access_tap *tap; /* may be NULL; not owned */
 	uint64_t position;
 };
@@ -54,7 +56,7 @@ static inline int access_is_read(enum access_kind kind)
 
 /*
  * Completes one access: lets the device that owns the address answer (an unowned read gives all ones), counts it, tells
- * the tap. a->addr must be a port or an MMIO gpa that bus_find() or the device hole answers; see bus.h. Bits of
+ * the tap. Once RAM is lost nothing of that happens, and reads give all ones. a->addr must be a port or an MMIO gpa that bus_find() or the device hole answers; see bus.h. Bits of
  * a->value above its size are cleared. The tap is told the position that includes this access: 1 for the first one.
  */
 void access_complete(struct access_port *p, struct access *a);

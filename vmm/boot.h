@@ -1,7 +1,8 @@
 /*
- * Boot: the state and memory in which a guest image finds itself at its first instruction, as abi.h promises.
+ * Boot: the state and memory in which an image of each kind finds itself at its first instruction.
  *
- * Below ABI_LOAD_MIN:  0x1000 struct abi_boot   0x2000 PML4   0x3000 PDPT   0x4000 PD   0x5000 command line
+ * Below ABI_LOAD_MIN, for all kinds:  0x1000 facts for the guest   0x2000 PML4   0x3000 PDPT   0x4000 PD
+ * 0x5000 command line   0xd000 what a kind needs besides
  */
 #pragma once
 
@@ -9,15 +10,16 @@ struct cpu_state;
 struct vm;
 struct vm_config;
 
-#define BOOT_INFO_GPA 0x1000ull
-#define BOOT_PML4_GPA 0x2000ull
-#define BOOT_PDPT_GPA 0x3000ull
-#define BOOT_PD_GPA 0x4000ull
-#define BOOT_CMDLINE_GPA 0x5000ull
-#define BOOT_CMDLINE_MAX 0x8000u /* bytes, with the NUL */
-
 /*
- * Writes the boot structures, reads the initrd, and gives the first vCPU's state. The image is already in RAM. Returns 0
- * or a logged -errno: -E2BIG for a command line too long, -ENOSPC for an initrd that does not fit.
+ * Writes the boot structures, reads the initrd and modules, and gives the first vCPU's state. The image is already in RAM.
+ * Returns 0 or a logged -errno: -E2BIG for a command line too long, -ENOSPC for a file that does not fit, -EINVAL for
+ * modules that this kind of image does not take.
  */
 int boot_prepare(struct vm *vm, const struct vm_config *config, struct cpu_state *cs);
+
+/* The same for one kind. */
+int boot_penumbra(struct vm *vm, const struct vm_config *config, struct cpu_state *cs);  /* abi.h */
+int boot_linux(struct vm *vm, const struct vm_config *config, struct cpu_state *cs);	 /* boot_linux.c */
+int boot_pvh(struct vm *vm, const struct vm_config *config, struct cpu_state *cs);	 /* boot_pvh.c */
+int boot_solo5(struct vm *vm, const struct vm_config *config, struct cpu_state *cs);	 /* solo5_abi.h */
+int boot_multiboot(struct vm *vm, const struct vm_config *config, struct cpu_state *cs); /* boot_multiboot.c */

@@ -31,8 +31,8 @@ struct device {
 	void (*visit)(struct device *d, struct state *s);
 };
 
-#define BUS_MAX_RANGES 16
-#define BUS_MAX_DEVICES 8
+#define BUS_MAX_RANGES 32
+#define BUS_MAX_DEVICES 20
 
 enum bus_space { BUS_PORT, BUS_MMIO };
 

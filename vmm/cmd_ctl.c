@@ -1,4 +1,6 @@
 #include <errno.h>
+#include <limits.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,9 +14,19 @@
 #include "vmm/log.h"
 #include "vmm/program.h"
 
+enum { KEY_COMPRESS = 0x100, KEY_INCREMENTAL };
+
+static const struct argp_option options[] = {
+	{"compress", KEY_COMPRESS, NULL, 0, "With snapshot: store the guest's RAM compressed", 0},
+	{"incremental", KEY_INCREMENTAL, NULL, 0, "With snapshot: store only what was written since the last one of this kind", 0},
+	{0},
+};
+
 struct words {
 	const char *socket;
-	char request[256];
+	bool names_directory; /* the next word does */
+	bool compress, incremental;
+	char request[4352];
 	size_t used;
 };
 
@@ -25,22 +37,60 @@ static const char doc[] =
 	"  resume     and go on\n"
 	"  stats      print statistics so far, as JSON\n"
 	"  mmu MODE   go on under another MMU mode, at the same instruction\n"
+	"  snapshot DIR  save the guest, which goes on, into a new directory;\n"
+	"             with --compress its RAM is stored compressed, with --incremental\n"
+	"             only what was written since the last one that had it\n"
 	"  quit       end the guest\n\n"
-	"With several guests (--count) a request goes to all of them.";
+	"With several guests (--count) a request goes to all of them, but snapshot, which is for one.";
+
+/* The run may have another working directory: names of files are sent whole. */
+static int add_word(struct words *w, const char *word)
+{
+	char here[PATH_MAX] = "";
+	int n;
+
+	if (w->names_directory && *word != '/' && !getcwd(here, sizeof(here)))
+		return log_errno(errno, "ctl: working directory");
+	n = snprintf(w->request + w->used, sizeof(w->request) - w->used, "%s%s%s%s", w->used ? " " : "", here, *here ? "/" : "",
+		     word);
+	if (w->used + (size_t)n + 1 > sizeof(w->request) || strchr(word, '\n'))
+		return log_bad(EINVAL, "ctl: no such request");
+	w->names_directory = w->used == 0 && !strcmp(word, "snapshot");
+	w->used += (size_t)n;
+	return 0;
+}
 
 static error_t on_key(int key, char *arg, struct argp_state *state)
 {
 	struct words *w = state->input;
 
+	w->compress |= key == KEY_COMPRESS;
+	w->incremental |= key == KEY_INCREMENTAL;
+	if (key == KEY_COMPRESS || key == KEY_INCREMENTAL)
+		return 0;
 	if (key != ARGP_KEY_ARG)
 		return ARGP_ERR_UNKNOWN;
 	if (!w->socket) {
 		w->socket = arg;
 		return 0;
 	}
-	if (w->used + strlen(arg) + 2 > sizeof(w->request) || strchr(arg, '\n'))
-		return -log_bad(EINVAL, "ctl: no such request");
-	w->used += (size_t)sprintf(w->request + w->used, "%s%s", w->used ? " " : "", arg);
+	return -add_word(w, arg);
+}
+
+/* Options go before the directory: behind it they would be part of its name. */
+static int add_option(struct words *w, const char *option)
+{
+	static const char request[] = "snapshot ";
+	size_t at = sizeof(request) - 1, length = strlen(option);
+
+	if (strncmp(w->request, request, at) != 0)
+		return log_bad(EINVAL, "ctl: %s goes with snapshot DIR", option);
+	if (w->used + length + 2 > sizeof(w->request))
+		return log_bad(EINVAL, "ctl: no such request");
+	memmove(w->request + at + length + 1, w->request + at, w->used - at + 1);
+	memcpy(w->request + at, option, length);
+	w->request[at + length] = ' ';
+	w->used += length + 1;
 	return 0;
 }
 
@@ -93,7 +143,7 @@ static int ask(const struct words *w, int fd)
 
 int cmd_ctl(const struct program *p, int argc, char **argv)
 {
-	static const struct argp argp = {NULL, on_key, "SOCKET REQUEST…", doc, NULL, NULL, NULL};
+	static const struct argp argp = {options, on_key, "SOCKET REQUEST…", doc, NULL, NULL, NULL};
 	struct words w = {0};
 	int fd;
 
@@ -103,6 +153,8 @@ int cmd_ctl(const struct program *p, int argc, char **argv)
 		log_print(LOG_ERROR, "ctl: name a socket and a request; try `penumbra ctl --help`");
 		return EXIT_BAD;
 	}
+	if ((w.compress && add_option(&w, "--compress") < 0) || (w.incremental && add_option(&w, "--incremental") < 0))
+		return EXIT_BAD;
 	fd = control_socket_connect(w.socket);
 	if (fd < 0)
 		return EXIT_BAD;

@@ -38,6 +38,7 @@ struct findings {
 	const char *reason; /* why it cannot boot, NULL if it can */
 	char path[512], entry[128];
 	size_t functions;
+	bool has_symbols;
 	struct mode mode[MAX_MODES];
 	unsigned int modes;
 };
@@ -49,13 +50,15 @@ static const struct argp_option options[] = {
 };
 
 static const char doc[] =
-	"Say what a guest image is, and whether it is whole and can boot.\v"
-	"The image is not run. Printed are the entry point with its name, the RAM the image needs at "
+	"Say what a guest image or a snapshot is, and whether it is whole.\v"
+	"An image is not run. Printed are the entry point with its name, the RAM the image needs at "
 	"least, for each --mmu whether it can run there on this host, and its segments: where in "
 	"guest-physical memory (gpa) they go, how large they are there and in the file, and at which "
-	"virtual address (gva) the guest will use them.\n\n"
-	"The exit status is 0 for an image that can boot, 127 for a file that is not there or "
-	"cannot boot (the reason is printed), 125 for bad usage or a file that cannot be read.\n\n"
+	"virtual address (gva) the guest will use them. A Solo5 unikernel's devices are listed as `run` wants them.\n\n"
+	"Of a snapshot's directory every byte is checked, and nothing is changed. Of a directory of checkpoints they are listed, "
+	"and the one that `restore` takes is checked.\n\n"
+	"The exit status is 0 for an image that can boot and a snapshot that is whole, 127 for a file that is not there or "
+	"cannot boot (the reason is printed), 125 for bad usage, a file that cannot be read, and a damaged snapshot.\n\n"
 	"Examples:\n"
 	"  penumbra inspect build/guest/hello\n"
 	"  penumbra inspect --json build/guest/hello | jq .segments";
@@ -113,6 +116,15 @@ static void print_segments(const struct image *im)
 	}
 }
 
+/* What the manifest of a Solo5 unikernel wants. */
+static void print_devices(const struct image *im)
+{
+	for (unsigned int i = 1; im->kind == IMAGE_SOLO5 && i < im->solo5.count; i++)
+		printf("%-9s %-5s  --%s:%s=%s\n", i == 1 ? "devices" : "", solo5_type_name(im->solo5.wanted[i].type),
+		       solo5_type_name(im->solo5.wanted[i].type), im->solo5.wanted[i].name,
+		       im->solo5.wanted[i].type == SOLO5_BLOCK ? "FILE" : "TAP");
+}
+
 /* The reason without what the line before has said already. */
 static const char *rest_of_reason(const struct findings *r)
 {
@@ -134,14 +146,17 @@ static void print_text(const struct findings *r)
 		return;
 	}
 	mib = image_ram_needed(im) >> MIB_SHIFT;
-	printf("bootable  yes, the file is whole; guest interface version %" PRIu32 "\n",
-	       im->abi_version);
+	if (im->kind == IMAGE_PENUMBRA)
+		printf("bootable  yes, the file is whole; guest interface version %" PRIu32 "\n", im->abi_version);
+	else
+		printf("bootable  yes, the file is whole; %s\n", image_protocol(im));
 	printf("entry     gpa %#" PRIx64 ", gva %#" PRIx64 "%s%s\n", im->entry, im->entry_gva,
 	       *r->entry ? ", " : "", r->entry);
 	printf("RAM       at least %" PRIu64 " MiB (--mem %" PRIu64 "M)\n", mib, mib);
-	printf("functions %zu%s\n", r->functions, r->functions ? "" : " (no symbol table)");
+	printf("functions %zu%s\n", r->functions, r->has_symbols ? "" : " (no symbol table)");
 	for (unsigned int i = 0; i < r->modes; i++)
 		printf("%-9s %s%s\n", r->mode[i].name, r->mode[i].runs ? "ok" : "no: ", r->mode[i].why.text);
+	print_devices(im);
 	print_segments(im);
 }
 
@@ -172,6 +187,16 @@ static json_t *segments_array(const struct image *im)
 	return all;
 }
 
+static json_t *devices_array(const struct image *im)
+{
+	json_t *all = json_array();
+
+	for (unsigned int i = 1; i < im->solo5.count; i++)
+		json_array_append_new(all, json_pack("{s:s, s:s}", "name", im->solo5.wanted[i].name, "type",
+						     solo5_type_name(im->solo5.wanted[i].type)));
+	return all;
+}
+
 static json_t *modes_object(const struct findings *r)
 {
 	json_t *all = json_object();
@@ -193,7 +218,10 @@ static json_t *findings_object(const struct findings *r)
 
 	if (r->reason)
 		return root;
-	json_object_set_new(root, "abi_version", json_integer(im->abi_version));
+	json_object_set_new(root, "kind", json_string(image_kind_name(im)));
+	json_object_set_new(root, "protocol", json_string(image_protocol(im)));
+	if (im->kind == IMAGE_PENUMBRA)
+		json_object_set_new(root, "abi_version", json_integer(im->abi_version));
 	json_object_set_new(root, "entry",
 			    json_pack("{s:o, s:o, s:s?}", "gpa", address(im->entry),
 				      "gva", address(im->entry_gva),
@@ -201,6 +229,8 @@ static json_t *findings_object(const struct findings *r)
 	json_object_set_new(root, "ram_needed", json_integer((json_int_t)image_ram_needed(im)));
 	json_object_set_new(root, "functions", json_integer((json_int_t)r->functions));
 	json_object_set_new(root, "modes", modes_object(r));
+	if (im->kind == IMAGE_SOLO5)
+		json_object_set_new(root, "devices", devices_array(im));
 	json_object_set_new(root, "segments", segments_array(im));
 	return root;
 }
@@ -223,6 +253,7 @@ static int read_names(struct findings *r)
 		return err;
 	symbols_describe(&symbols, r->image->entry_gva, r->entry, sizeof(r->entry));
 	r->functions = symbols.functions;
+	r->has_symbols = symbols.count > 0;
 	symbols_free(&symbols);
 	return 0;
 }
@@ -243,14 +274,11 @@ static int ask_modes(struct findings *r, const struct mmu_ops *const *mmus)
 
 static int print_findings(const struct findings *r, bool json)
 {
-	errno = 0;
 	if (json)
 		print_json(r);
 	else
 		print_text(r);
-	if (fflush(stdout) || ferror(stdout))
-		return log_errno(errno ? errno : EIO, "write to standard output");
-	return 0;
+	return program_flush_output();
 }
 
 int cmd_inspect(const struct program *p, int argc, char **argv)
@@ -259,10 +287,14 @@ int cmd_inspect(const struct program *p, int argc, char **argv)
 	struct image image;
 	struct image_reason why;
 	struct findings r = {.image = &image};
+	const struct inspector *other;
 	int err, status = EXIT_BAD;
 
 	if (options_parse(&o, argc, argv) < 0)
 		return EXIT_BAD;
+	other = program_find_inspector(p, o.path);
+	if (other)
+		return other->inspect(o.path, o.json);
 	printable(r.path, sizeof(r.path), o.path, SIZE_MAX);
 	err = image_probe(&image, o.path, &why);
 	if (err < 0 && err != -ENOEXEC) {

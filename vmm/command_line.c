@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "vmm/log.h"
+#include "vmm/program.h"
 
 /*
  * Two passes. The first only looks whether argp knows every option, and answers --help; argp's own words about a mistake
@@ -20,9 +21,10 @@ static const struct argp_option help_options[] = {
 	{0},
 };
 
+/* Some commands have no options (NULL). */
 static const struct argp_option *find(const struct argp_option *options, const char *word, size_t length)
 {
-	for (const struct argp_option *o = options; o->name; o++) {
+	for (const struct argp_option *o = options; o && o->name; o++) {
 		if (strlen(o->name) == length && !strncmp(o->name, word, length))
 			return o;
 	}
@@ -63,7 +65,7 @@ static void say_mistake(const struct argp_state *state)
 static void print_help(const struct argp_state *state, unsigned int flags)
 {
 	argp_help(state->root_argp, stdout, flags, state->argv[0]);
-	exit(fflush(stdout) ? argp_err_exit_status : 0);
+	exit(program_flush_output() < 0 ? EXIT_BAD : 0);
 }
 
 static error_t look(int key, char *arg, struct argp_state *state)

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "vmm/access.h"
+#include "vmm/state.h"
 #include "vmm/vm.h"
 
 #define WAIT_MS 100
@@ -119,6 +120,8 @@ void console_put(void *arg, uint8_t byte)
 {
 	struct console *c = arg;
 
+	if (mem_is_lost(&c->vm->mem))
+		return; /* it may be a zero that stands for what the guest had there */
 	/* One exit brought more than there is room for: nothing is left but to wait in the middle of it. */
 	while (c->used > CONSOLE_BUFFER - MAX_GATHERED)
 		console_wait(c);
@@ -142,17 +145,65 @@ size_t console_input(struct console *c, const uint8_t *bytes, size_t size)
 	return n;
 }
 
+static size_t input_room(struct console *c)
+{
+	return c->vm->virtio.has_console ? virtio_console_room(&c->vm->virtio.console) : uart_room(&c->vm->uart);
+}
+
+static void receive(struct console *c, const uint8_t *bytes, size_t size)
+{
+	if (c->vm->virtio.has_console)
+		virtio_console_receive(&c->vm->virtio.console, bytes, size);
+	else
+		uart_receive(&c->vm->uart, bytes, size);
+}
+
 void console_feed(struct console *c)
 {
 	uint32_t tail = atomic_load(&c->tail), head = atomic_load(&c->head);
-	uint8_t byte;
+	uint8_t bytes[CONSOLE_RING];
+	size_t room, n;
 
-	while (tail != head && uart_room(&c->vm->uart)) {
-		byte = c->ring[tail++ % CONSOLE_RING];
-		access_external(&c->vm->vcpu.port, ACCESS_CONSOLE, &byte, 1);
-		uart_receive(&c->vm->uart, &byte, 1);
+	while (tail != head && (room = input_room(c))) {
+		for (n = 0; n < room && tail != head; n++)
+			bytes[n] = c->ring[tail++ % CONSOLE_RING];
+		access_external(&c->vm->vcpu.port, ACCESS_CONSOLE, bytes, n);
+		receive(c, bytes, n);
 		atomic_store(&c->tail, tail);
 	}
 	if (tail == head && atomic_exchange(&c->starved, false) && c->config.room)
 		c->config.room(c->config.arg);
+}
+
+static void visit_output(struct console *c, struct state *s)
+{
+	uint32_t used = (uint32_t)c->used;
+
+	state_u32(s, &used);
+	state_check(s, used <= sizeof(c->buffer), "console: more output than there is room for");
+	c->used = s->error ? 0 : used;
+	state_bytes(s, c->buffer, c->used);
+	state_bool(s, &c->line_open);
+}
+
+static void visit_input(struct console *c, struct state *s)
+{
+	uint32_t tail = atomic_load(&c->tail), waiting = atomic_load(&c->head) - tail;
+
+	state_u32(s, &waiting);
+	state_check(s, waiting <= CONSOLE_RING, "console: more input than there is room for");
+	for (uint32_t i = 0; i < waiting && !s->error; i++)
+		state_u8(s, &c->ring[(tail + i) % CONSOLE_RING]);
+	if (state_loading(s))
+		atomic_store(&c->head, s->error ? tail : tail + waiting);
+}
+
+void console_visit(struct console *c, struct state *s)
+{
+	state_begin(s, "console", 1);
+	visit_output(c, s);
+	visit_input(c, s);
+	state_end(s);
+	if (state_loading(s) && c->used)
+		clock_timer_set(&c->vm->clock, &c->flush, clock_now(&c->vm->clock) + CONSOLE_FLUSH_NS);
 }

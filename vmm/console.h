@@ -16,6 +16,7 @@
 
 #include "vmm/clock.h"
 
+struct state;
 struct vm;
 
 #define CONSOLE_GATHER 512u  /* bytes after which output is written */
@@ -63,5 +64,11 @@ void console_wait(struct console *c);
 /* Any one thread: takes input for the guest, as much as there is room for; returns how much. The caller kicks. */
 size_t console_input(struct console *c, const uint8_t *bytes, size_t size);
 
-/* Moves waiting input into the UART as far as its FIFO has room. */
+/*
+ * What is on its way in either direction: output that no reader has taken yet, and input that the guest has had no room for. A
+ * load expects an empty console and nobody who produces input yet.
+ */
+void console_visit(struct console *c, struct state *s);
+
+/* Moves waiting input into the UART, or into the virtio console if there is one, as far as there is room. */
 void console_feed(struct console *c);

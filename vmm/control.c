@@ -210,6 +210,14 @@ int control_init(struct control *c, const char *path, const struct program *p, s
 	return r;
 }
 
+bool control_busy(const struct control *c)
+{
+	for (unsigned int i = 0; i < CONTROL_MAX_CLIENTS; i++)
+		if (c->clients[i].request && !control_request_done(c->clients[i].request))
+			return true;
+	return false;
+}
+
 void control_destroy(struct control *c)
 {
 	if (!c->on)

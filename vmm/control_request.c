@@ -1,11 +1,12 @@
 #include "vmm/control_request.h"
 
 #include <errno.h>
-#include <stdatomic.h>
+#include <pthread.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "vmm/ensure.h"
+#include "vmm/control_feature.h"
 #include "vmm/fleet.h"
 #include "vmm/program.h"
 #include "vmm/stats.h"
@@ -19,6 +20,7 @@ struct control_part {
 	struct fleet_member *member;
 	int error;     /* negative errno of what went wrong; -ESRCH: the guest has ended */
 	json_t *stats; /* with `stats` */
+	struct control_job job; /* with a feature's request */
 };
 
 struct control_command {
@@ -30,10 +32,13 @@ struct control_command {
 };
 
 struct control_request {
-	const struct control_command *command;
+	const struct control_command *command; /* NULL: a feature's */
+	const struct control_feature *feature;
+	char *argument; /* with a feature's request; owned */
 	const struct mmu_ops *mmu; /* with `mmu` */
 	struct fleet *fleet;
-	atomic_uint pending; /* parts not yet carried out */
+	pthread_mutex_t lock; /* held by who counts down until the fleet has been woken: it outlives that */
+	unsigned int pending; /* parts not yet carried out */
 	unsigned int count;
 	struct control_part part[];
 };
@@ -71,33 +76,51 @@ static const struct control_command commands[] = {
 	{.name = "mmu", .run = run_mmu, .argument = true},
 };
 
-static const char unknown[] = "no such request; known are pause, resume, stats, quit, mmu MODE";
+static const char unknown[] = "no such request; `penumbra ctl --help` lists them";
+
+/* Nothing of r may be touched afterwards: the fleet's thread frees it. */
+static void finish_part(struct control_request *r)
+{
+	pthread_mutex_lock(&r->lock);
+	if (--r->pending == 0)
+		fleet_wake(r->fleet);
+	pthread_mutex_unlock(&r->lock);
+}
+
+static void finish_job(struct control_job *j)
+{
+	struct control_part *part = (struct control_part *)((char *)j - offsetof(struct control_part, job));
+
+	finish_part(part->request);
+}
 
 /* Also on the fleet's thread, when the vCPU's has closed its mailbox: the guest has ended then. */
 static void run_part(struct vcpu_work *w, struct vm *vm)
 {
 	struct control_part *part = (struct control_part *)w;
 	struct control_request *r = part->request;
-	struct fleet *f = r->fleet;
 
-	if (!vm_ended(vm) || r->command->ended_ok)
+	if (r->feature && !vm_ended(vm)) {
+		r->feature->run(&part->job, vm);
+		return;
+	}
+	if (r->command && (!vm_ended(vm) || r->command->ended_ok))
 		r->command->run(part, vm);
 	else
 		part->error = -ESRCH;
-	/* Nothing of r may be touched after the count is down: the fleet's thread frees it. */
-	if (atomic_fetch_sub(&r->pending, 1) == 1)
-		fleet_wake(f);
+	finish_part(r);
 }
 
 static void start(struct control_request *r)
 {
-	if (r->command->ends)
+	if (r->command && r->command->ends)
 		fleet_ask_end(r->fleet, VM_STOPPED);
 	for (unsigned int i = 0; i < r->count; i++) {
 		struct control_part *part = &r->part[i];
 		struct vm *vm;
 
-		*part = (struct control_part){.work.run = run_part, .request = r, .member = &r->fleet->members[i]};
+		*part = (struct control_part){.work.run = run_part, .request = r, .member = &r->fleet->members[i],
+					      .job = {.done = finish_job, .argument = r->argument}};
 		vm = &part->member->vm;
 		if (!vcpu_post(&vm->vcpu, &part->work))
 			run_part(&part->work, vm);
@@ -112,19 +135,55 @@ static const struct control_command *find_command(const char *name)
 	return NULL;
 }
 
-static const struct mmu_ops *find_mmu(const struct program *p, const char *name)
+static const struct control_feature *find_feature(const struct program *p, const char *name)
 {
-	for (const struct mmu_ops *const *m = p->mmus; *m; m++)
-		if (!strcmp((*m)->name, name))
-			return *m;
+	for (const struct control_feature *const *f = p->requests; f && *f; f++)
+		if (!strcmp((*f)->name, name))
+			return *f;
 	return NULL;
 }
 
-struct control_request *control_request_start(char *line, struct fleet *f, const struct program *p, const char **error)
+static struct control_request *make_request(struct fleet *f, const char **error)
 {
-	char *save, *name = strtok_r(line, BLANKS, &save), *argument = strtok_r(NULL, BLANKS, &save);
-	const struct control_command *command = name ? find_command(name) : NULL;
-	const struct mmu_ops *mmu = argument ? find_mmu(p, argument) : NULL;
+	struct control_request *r = calloc(1, sizeof(*r) + f->count * sizeof(r->part[0]));
+
+	*error = "out of memory";
+	if (!r)
+		return NULL;
+	r->fleet = f;
+	r->count = r->pending = f->count;
+	pthread_mutex_init(&r->lock, NULL);
+	return r;
+}
+
+static struct control_request *parse_feature(const struct control_feature *feature, const char *argument, struct fleet *f,
+					     const char **error)
+{
+	struct control_request *r;
+
+	argument += strspn(argument, BLANKS);
+	*error = unknown;
+	if (!*argument)
+		return NULL;
+	*error = "this request is not for several guests (--count)";
+	if (f->count > 1)
+		return NULL;
+	r = make_request(f, error);
+	if (!r)
+		return NULL;
+	r->feature = feature;
+	r->argument = strdup(argument);
+	if (r->argument)
+		return r;
+	control_request_free(r);
+	return NULL;
+}
+
+static struct control_request *parse_command(const struct control_command *command, char *words, struct fleet *f,
+					     const struct program *p, const char **error)
+{
+	char *save = words, *argument = strtok_r(NULL, BLANKS, &save);
+	const struct mmu_ops *mmu = argument ? program_find_mmu(p, argument) : NULL;
 	struct control_request *r;
 
 	*error = unknown;
@@ -133,31 +192,47 @@ struct control_request *control_request_start(char *line, struct fleet *f, const
 	*error = "no such MMU mode";
 	if (argument && !mmu)
 		return NULL;
-	*error = "out of memory";
-	r = calloc(1, sizeof(*r) + f->count * sizeof(r->part[0]));
+	r = make_request(f, error);
 	if (!r)
 		return NULL;
 	r->command = command;
 	r->mmu = mmu;
-	r->fleet = f;
-	r->count = f->count;
-	atomic_init(&r->pending, f->count);
-	start(r);
 	return r;
 }
 
-bool control_request_done(const struct control_request *r)
+struct control_request *control_request_start(char *line, struct fleet *f, const struct program *p, const char **error)
 {
-	return atomic_load(&r->pending) == 0;
+	char *rest, *name = strtok_r(line, BLANKS, &rest);
+	const struct control_feature *feature = name ? find_feature(p, name) : NULL;
+	struct control_request *r;
+
+	if (feature)
+		r = parse_feature(feature, rest, f, error);
+	else
+		r = parse_command(name ? find_command(name) : NULL, rest, f, p, error);
+	if (r)
+		start(r);
+	return r;
+}
+
+bool control_request_done(struct control_request *r)
+{
+	bool done;
+
+	pthread_mutex_lock(&r->lock);
+	done = r->pending == 0;
+	pthread_mutex_unlock(&r->lock);
+	return done;
 }
 
 void control_request_free(struct control_request *r)
 {
 	if (!r)
 		return;
-	ensure(control_request_done(r));
 	for (unsigned int i = 0; i < r->count; i++)
 		json_decref(r->part[i].stats);
+	free(r->argument);
+	pthread_mutex_destroy(&r->lock);
 	free(r);
 }
 
@@ -185,9 +260,11 @@ json_t *control_request_answer(const struct control_request *r)
 	int error = outcome(r);
 	json_t *guests;
 
+	if (r->feature && *r->part[0].job.why)
+		return control_request_failure(r->part[0].job.why);
 	if (error)
 		return control_request_failure(error == -ESRCH ? "the guest has ended" : strerror(-error));
-	if (r->command->run != run_stats)
+	if (!r->command || r->command->run != run_stats)
 		return json_pack("{s:b}", "ok", 1);
 	guests = json_array();
 	for (unsigned int i = 0; i < r->count; i++)

@@ -17,12 +17,12 @@ struct program;
  */
 struct control_request *control_request_start(char *line, struct fleet *f, const struct program *p, const char **error);
 
-bool control_request_done(const struct control_request *r);
+bool control_request_done(struct control_request *r);
 
 /* The answer of a request that is done; the caller's to json_decref(), NULL without memory. */
 json_t *control_request_answer(const struct control_request *r);
 
-/* The request is done; r may be NULL. */
+/* The request is done, or was never started; r may be NULL. */
 void control_request_free(struct control_request *r);
 
 /* The answer that says what is wrong. */

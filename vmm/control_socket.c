@@ -68,6 +68,16 @@ static int bind_and_listen(struct control_socket *s, const struct sockaddr_un *a
 	return 0;
 }
 
+/* Why a name is taken. Returns the error, logged. */
+static int log_taken(const char *path)
+{
+	struct stat st;
+
+	if (lstat(path, &st) == 0 && S_ISSOCK(st.st_mode))
+		return log_bad(EADDRINUSE, "%s: control socket: another run listens there; name another socket", path);
+	return log_bad(EADDRINUSE, "%s: control socket: there is a file already that is none; name another", path);
+}
+
 int control_socket_listen(struct control_socket *s, const char *path)
 {
 	struct sockaddr_un address;
@@ -86,7 +96,7 @@ int control_socket_listen(struct control_socket *s, const char *path)
 		return 0;
 	close(s->fd);
 	if (r == EADDRINUSE)
-		return log_bad(r, "%s: control socket: there is a file already, or another run listens", path);
+		return log_taken(path);
 	return log_errno(r, "%s: control socket", path);
 }
 

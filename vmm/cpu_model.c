@@ -21,47 +21,51 @@
 
 enum reg { EAX, EBX, ECX, EDX };
 
-#define OPTIONAL (-1) /* told where the host has it */
+#define IN(model) (1u << (model))
+#define IN_ALL (IN(CPU_MODEL_BASE) | IN(CPU_MODEL_V2) | IN(CPU_MODEL_NOTSC))
+#define IN_V2 IN(CPU_MODEL_V2)
+#define IN_TSC (IN_ALL & ~IN(CPU_MODEL_NOTSC))
+#define OPTIONAL (1u << 31) /* told where the host has it, in all models */
 
 struct feature {
 	const char *name;
 	uint32_t leaf;
 	enum reg reg;
 	uint8_t bit;
-	int since;     /* enum cpu_model of the first model that has it, or OPTIONAL */
+	unsigned int models; /* that have it: IN_... */
 	uint32_t fact; /* ABI_CPU_* bit that tells guests of it */
 };
 
 static const struct feature features[] = {
-	{"fpu", 0x1, EDX, 0, CPU_MODEL_BASE, 0},
-	{"de", 0x1, EDX, 2, CPU_MODEL_BASE, 0},
-	{"pse", 0x1, EDX, 3, CPU_MODEL_BASE, 0},
-	{"tsc", 0x1, EDX, 4, CPU_MODEL_BASE, 0},
-	{"msr", 0x1, EDX, 5, CPU_MODEL_BASE, 0},
-	{"pae", 0x1, EDX, 6, CPU_MODEL_BASE, 0},
-	{"cx8", 0x1, EDX, 8, CPU_MODEL_BASE, 0},
-	{"sep", 0x1, EDX, 11, CPU_MODEL_BASE, 0},
-	{"pge", 0x1, EDX, 13, CPU_MODEL_BASE, 0},
-	{"cmov", 0x1, EDX, 15, CPU_MODEL_BASE, 0},
-	{"pat", 0x1, EDX, 16, CPU_MODEL_BASE, 0},
-	{"pse36", 0x1, EDX, 17, CPU_MODEL_BASE, 0},
-	{"clflush", 0x1, EDX, 19, CPU_MODEL_BASE, 0},
-	{"mmx", 0x1, EDX, 23, CPU_MODEL_BASE, 0},
-	{"fxsr", 0x1, EDX, 24, CPU_MODEL_BASE, 0},
-	{"sse", 0x1, EDX, 25, CPU_MODEL_BASE, 0},
-	{"sse2", 0x1, EDX, 26, CPU_MODEL_BASE, 0},
-	{"cx16", 0x1, ECX, 13, CPU_MODEL_BASE, 0},
+	{"fpu", 0x1, EDX, 0, IN_ALL, 0},
+	{"de", 0x1, EDX, 2, IN_ALL, 0},
+	{"pse", 0x1, EDX, 3, IN_ALL, 0},
+	{"tsc", 0x1, EDX, 4, IN_TSC, 0},
+	{"msr", 0x1, EDX, 5, IN_ALL, 0},
+	{"pae", 0x1, EDX, 6, IN_ALL, 0},
+	{"cx8", 0x1, EDX, 8, IN_ALL, 0},
+	{"sep", 0x1, EDX, 11, IN_ALL, 0},
+	{"pge", 0x1, EDX, 13, IN_ALL, 0},
+	{"cmov", 0x1, EDX, 15, IN_ALL, 0},
+	{"pat", 0x1, EDX, 16, IN_ALL, 0},
+	{"pse36", 0x1, EDX, 17, IN_ALL, 0},
+	{"clflush", 0x1, EDX, 19, IN_ALL, 0},
+	{"mmx", 0x1, EDX, 23, IN_ALL, 0},
+	{"fxsr", 0x1, EDX, 24, IN_ALL, 0},
+	{"sse", 0x1, EDX, 25, IN_ALL, 0},
+	{"sse2", 0x1, EDX, 26, IN_ALL, 0},
+	{"cx16", 0x1, ECX, 13, IN_ALL, 0},
 	{"umip", 0x7, ECX, 2, OPTIONAL, ABI_CPU_UMIP},
-	{"syscall", 0x80000001, EDX, 11, CPU_MODEL_BASE, 0},
-	{"nx", 0x80000001, EDX, 20, CPU_MODEL_BASE, ABI_CPU_NX},
-	{"lm", 0x80000001, EDX, 29, CPU_MODEL_BASE, 0},
-	{"lahf_lm", 0x80000001, ECX, 0, CPU_MODEL_BASE, 0},
-	{"sse3", 0x1, ECX, 0, CPU_MODEL_V2, 0},
-	{"ssse3", 0x1, ECX, 9, CPU_MODEL_V2, 0},
-	{"sse4_1", 0x1, ECX, 19, CPU_MODEL_V2, 0},
-	{"sse4_2", 0x1, ECX, 20, CPU_MODEL_V2, 0},
-	{"popcnt", 0x1, ECX, 23, CPU_MODEL_V2, 0},
-	{"smep", 0x7, EBX, 7, CPU_MODEL_V2, ABI_CPU_SMEP},
+	{"syscall", 0x80000001, EDX, 11, IN_ALL, 0},
+	{"nx", 0x80000001, EDX, 20, IN_ALL, ABI_CPU_NX},
+	{"lm", 0x80000001, EDX, 29, IN_ALL, 0},
+	{"lahf_lm", 0x80000001, ECX, 0, IN_ALL, 0},
+	{"sse3", 0x1, ECX, 0, IN_V2, 0},
+	{"ssse3", 0x1, ECX, 9, IN_V2, 0},
+	{"sse4_1", 0x1, ECX, 19, IN_V2, 0},
+	{"sse4_2", 0x1, ECX, 20, IN_V2, 0},
+	{"popcnt", 0x1, ECX, 23, IN_V2, 0},
+	{"smep", 0x7, EBX, 7, IN_V2, ABI_CPU_SMEP},
 };
 
 static const struct kvm_cpuid_entry2 leaves[] = {
@@ -80,6 +84,8 @@ static const struct kvm_cpuid_entry2 leaves[] = {
 
 #define LEAF_COUNT (sizeof(leaves) / sizeof(*leaves))
 #define FEATURE_COUNT (sizeof(features) / sizeof(*features))
+
+_Static_assert(FEATURE_COUNT <= CPU_MODEL_MAX_FEATURES, "struct cpu_features has room for all");
 
 static const struct kvm_cpuid_entry2 *find(const struct kvm_cpuid_entry2 *entries, size_t n, uint32_t leaf)
 {
@@ -109,7 +115,8 @@ static bool has(const struct kvm_cpuid2 *supported, const struct feature *f)
 
 int cpu_model_parse(const char *name, enum cpu_model *model)
 {
-	static const char *const names[] = {[CPU_MODEL_BASE] = "base", [CPU_MODEL_V2] = "v2"};
+	static const char *const names[] = {[CPU_MODEL_BASE] = "base", [CPU_MODEL_V2] = "v2",
+					     [CPU_MODEL_NOTSC] = "notsc"};
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++)
 		if (!strcmp(names[i], name)) {
@@ -132,10 +139,21 @@ const char *cpu_model_lacks(enum cpu_model model, const struct kvm_cpuid2 *suppo
 	for (size_t i = 0; i < FEATURE_COUNT; i++) {
 		const struct feature *f = &features[i];
 
-		if (f->since != OPTIONAL && f->since <= (int)model && !has(supported, f))
+		if ((f->models & IN(model)) && !has(supported, f))
 			return f->name;
 	}
 	return NULL;
+}
+
+static struct kvm_cpuid2 *bare_table(void)
+{
+	struct kvm_cpuid2 *t = calloc(1, sizeof(*t) + sizeof(leaves));
+
+	if (!t)
+		return NULL;
+	t->nent = LEAF_COUNT;
+	memcpy(t->entries, leaves, sizeof(leaves));
+	return t;
 }
 
 int cpu_model_create(enum cpu_model model, const struct kvm_cpuid2 *supported, struct kvm_cpuid2 **table,
@@ -145,16 +163,60 @@ int cpu_model_create(enum cpu_model model, const struct kvm_cpuid2 *supported, s
 	struct kvm_cpuid2 *t;
 
 	if (missing)
-		return log_bad(ENOTSUP, "CPU model: this host's KVM offers no %s", missing);
-	t = calloc(1, sizeof(*t) + sizeof(leaves));
+		return log_bad(ENOTSUP, "CPU model: this host's KVM offers no %s%s", missing,
+			       model == CPU_MODEL_V2 ? "; try --cpu=base" : "");
+	t = bare_table();
 	if (!t)
 		return log_errno(ENOMEM, "CPU model");
-	t->nent = LEAF_COUNT;
-	memcpy(t->entries, leaves, sizeof(leaves));
 	*facts = 0;
 	for (size_t i = 0; i < FEATURE_COUNT; i++)
-		if (features[i].since <= (int)model && has(supported, &features[i]))
+		if ((features[i].models & (IN(model) | OPTIONAL)) && has(supported, &features[i]))
 			add_feature(t, &features[i], facts);
+	*table = t;
+	return 0;
+}
+
+void cpu_model_features(const struct kvm_cpuid2 *table, struct cpu_features *f)
+{
+	f->count = 0;
+	for (size_t i = 0; i < FEATURE_COUNT; i++)
+		if (has(table, &features[i]))
+			f->name[f->count++] = features[i].name;
+}
+
+static const struct feature *find_feature(const char *name)
+{
+	for (size_t i = 0; i < FEATURE_COUNT; i++)
+		if (!strcmp(features[i].name, name))
+			return &features[i];
+	return NULL;
+}
+
+static int add_named(struct kvm_cpuid2 *t, const char *name, const struct kvm_cpuid2 *supported, uint32_t *facts)
+{
+	const struct feature *f = find_feature(name);
+
+	if (!f)
+		return log_bad(ENOTSUP, "CPU model: no feature is called `%s`", name);
+	if (!has(supported, f))
+		return log_bad(ENOTSUP, "CPU model: this host's KVM offers no %s", name);
+	add_feature(t, f, facts);
+	return 0;
+}
+
+int cpu_model_recreate(const struct cpu_features *f, const struct kvm_cpuid2 *supported, struct kvm_cpuid2 **table,
+		       uint32_t *facts)
+{
+	struct kvm_cpuid2 *t = bare_table();
+	int r = t ? 0 : log_errno(ENOMEM, "CPU model");
+
+	*facts = 0;
+	for (unsigned int i = 0; i < f->count && r == 0; i++)
+		r = add_named(t, f->name[i], supported, facts);
+	if (r < 0) {
+		free(t);
+		return r;
+	}
 	*table = t;
 	return 0;
 }

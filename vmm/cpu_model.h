@@ -4,6 +4,7 @@
  *
  *	base	x86-64 with CMPXCHG16B, NX, and UMIP where the host has it: runs everywhere (default)
  *	v2	adds SSE3 to SSE4.2, POPCNT and SMEP
+ *	notsc	base without the time-stamp counter, which cannot be reproduced either: a guest that asks first does without
  */
 #pragma once
 
@@ -11,9 +12,11 @@
 
 struct kvm_cpuid2;
 
-enum cpu_model { CPU_MODEL_BASE, CPU_MODEL_V2 };
+#define CPU_MODEL_MAX_FEATURES 64u
 
-/* "base", "v2" -> enum cpu_model. Returns 0, or -EINVAL (not logged) for another name. */
+enum cpu_model { CPU_MODEL_BASE, CPU_MODEL_V2, CPU_MODEL_NOTSC };
+
+/* "base", "v2", "notsc" -> enum cpu_model. Returns 0, or -EINVAL (not logged) for another name. */
 int cpu_model_parse(const char *name, enum cpu_model *model);
 
 /* Name of a feature of the model that the host lacks, NULL = the model runs here. Does not log. */
@@ -25,3 +28,18 @@ const char *cpu_model_lacks(enum cpu_model model, const struct kvm_cpuid2 *suppo
  */
 int cpu_model_create(enum cpu_model model, const struct kvm_cpuid2 *supported, struct kvm_cpuid2 **table,
 		     uint32_t *facts);
+
+/* The features of a table by their names, in an order that does not change: what makes one model another is here. */
+struct cpu_features {
+	unsigned int count;
+	const char *name[CPU_MODEL_MAX_FEATURES];
+};
+
+void cpu_model_features(const struct kvm_cpuid2 *table, struct cpu_features *features);
+
+/*
+ * The same table again, on whatever host: no feature more and none less. The names may be anybody's. A feature that this
+ * host's KVM does not offer, or that no model has, is a logged -ENOTSUP that names it.
+ */
+int cpu_model_recreate(const struct cpu_features *features, const struct kvm_cpuid2 *supported,
+		       struct kvm_cpuid2 **table, uint32_t *facts);

@@ -47,6 +47,8 @@ static void on_dirtied(struct mem_listener *l, uint64_t gpa, uint64_t size)
 {
 	struct dirty *d = (struct dirty *)((char *)l - offsetof(struct dirty, listener));
 
+	if (!d->consumers)
+		return;
 	for (unsigned int n = 0; n < d->mem->region_count; n++) {
 		const struct mem_region *r = &d->mem->region[n];
 		uint64_t start = gpa > r->gpa ? gpa : r->gpa;
@@ -181,6 +183,41 @@ bool dirty_test(const struct dirty *d, const struct dirty_set *set, uint64_t gpa
 			return set->words[first_word(d->mem, n) + page / BITS] >> page % BITS & 1;
 	}
 	return false;
+}
+
+static bool is_set(const uint64_t *words, uint64_t page)
+{
+	return words[page / BITS] >> page % BITS & 1;
+}
+
+/* The first page from `page` on that is in the set (or, with !in, is not), or `end`. */
+static uint64_t next_page(const uint64_t *words, uint64_t page, uint64_t end, bool in)
+{
+	while (page < end && is_set(words, page) != in) {
+		bool whole = page % BITS == 0 && words[page / BITS] == (in ? 0 : UINT64_MAX);
+
+		page += whole ? BITS : 1;
+	}
+	return page < end ? page : end;
+}
+
+int dirty_walk(const struct dirty *d, const struct dirty_set *set, int (*found)(void *arg, uint64_t gpa, uint64_t size), void *arg)
+{
+	int r = 0;
+
+	for (unsigned int n = 0; n < d->mem->region_count; n++) {
+		const struct mem_region *region = &d->mem->region[n];
+		const uint64_t *words = set->words + first_word(d->mem, n), end = region->size / PAGE_SIZE;
+
+		for (uint64_t page = 0, stop; r == 0; page = stop) {
+			page = next_page(words, page, end, true);
+			if (page == end)
+				break;
+			stop = next_page(words, page, end, false);
+			r = found(arg, region->gpa + page * PAGE_SIZE, (stop - page) * PAGE_SIZE);
+		}
+	}
+	return r;
 }
 
 uint64_t dirty_count(const struct dirty *d, const struct dirty_set *set)

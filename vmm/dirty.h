@@ -61,5 +61,8 @@ int dirty_settle(struct dirty *d);
 /* Whether the page that holds gpa is in the set; false where there is no RAM. */
 bool dirty_test(const struct dirty *d, const struct dirty_set *set, uint64_t gpa);
 
+/* Calls `found` for every range of one region whose pages are in the set, ascending, as long as it returns 0; returns what it did. */
+int dirty_walk(const struct dirty *d, const struct dirty_set *set, int (*found)(void *arg, uint64_t gpa, uint64_t size), void *arg);
+
 /* Number of pages in the set. */
 uint64_t dirty_count(const struct dirty *d, const struct dirty_set *set);

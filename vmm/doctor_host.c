@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "vmm/doctor.h"
+#include "vmm/host_file.h"
 #include "vmm/run_options.h"
 
 #define FDS_PER_GUEST 2 /* VM and vCPU */
@@ -16,58 +17,24 @@
 #define MAPS_OF_PROGRAM 40
 #define GUEST_MEM_KIB (64u << 10) /* the default of --mem */
 
-/* The first line of a file below root, without its newline; false if it is empty or not there. */
-static bool read_line(const char *root, const char *path, char *line, int size)
-{
-	char full[256];
-	bool got;
-	FILE *f;
-
-	snprintf(full, sizeof(full), "%s%s", root, path);
-	f = fopen(full, "re");
-	if (!f)
-		return false;
-	got = fgets(line, size, f) != NULL;
-	fclose(f);
-	if (got)
-		line[strcspn(line, "\n")] = '\0';
-	return got && *line;
-}
-
 /* A whole file that is one decimal number. */
 static bool read_number(const char *root, const char *path, uint64_t *n)
 {
 	char line[64], *end;
 
-	if (!read_line(root, path, line, sizeof(line)))
+	if (!host_file_line(root, path, "", line, sizeof(line)))
 		return false;
 	*n = strtoull(line, &end, 10);
 	return end != line && *end == '\0';
 }
 
-/* KiB that root/proc/meminfo gives for `field`. */
-static bool read_meminfo(const char *root, const char *field, uint64_t *kib)
-{
-	char path[256], line[128];
-	size_t length = strlen(field);
-	bool found = false;
-	FILE *f;
-
-	snprintf(path, sizeof(path), "%s/proc/meminfo", root);
-	f = fopen(path, "re");
-	if (!f)
-		return false;
-	while (!found && fgets(line, sizeof(line), f))
-		found = !strncmp(line, field, length) && sscanf(line + length, ": %" SCNu64 " kB", kib) == 1;
-	fclose(f);
-	return found;
-}
-
 static void add_memory(struct report *r, const char *root)
 {
+	char value[64];
 	uint64_t kib;
 
-	if (!read_meminfo(root, "MemAvailable", &kib)) {
+	if (!host_file_line(root, "/proc/meminfo", "MemAvailable:", value, sizeof(value)) ||
+	    sscanf(value, "%" SCNu64, &kib) != 1) {
 		report_add(r, FINDING_NOTE, "free memory", "unknown");
 		report_mean(r, "/proc/meminfo does not tell");
 		return;
@@ -95,7 +62,7 @@ static void add_huge_pages(struct report *r, const char *root)
 {
 	char line[128], *word, *end;
 
-	if (!read_line(root, "/sys/kernel/mm/transparent_hugepage/enabled", line, sizeof(line)) ||
+	if (!host_file_line(root, "/sys/kernel/mm/transparent_hugepage/enabled", "", line, sizeof(line)) ||
 	    !(word = strchr(line, '[')) || !(end = strchr(word, ']'))) {
 		report_add(r, FINDING_LACK, "2 MiB pages", "this kernel has none");
 		report_mean(r, "--hugepages=on changes nothing");
@@ -126,15 +93,10 @@ static void add_room(struct report *r, const char *name, uint64_t limit, unsigne
 static void add_files(struct report *r)
 {
 	struct rlimit limit;
-	char raise[64];
 
-	if (getrlimit(RLIMIT_NOFILE, &limit))
-		return;
-	if (limit.rlim_cur == limit.rlim_max)
-		snprintf(raise, sizeof(raise), "as root, ulimit -n");
-	else
-		snprintf(raise, sizeof(raise), "ulimit -n %" PRIu64, (uint64_t)limit.rlim_max);
-	add_room(r, "open files", limit.rlim_cur, FDS_OF_PROGRAM, FDS_PER_GUEST, raise);
+	/* `run` raises its own limit to what it may be. */
+	if (getrlimit(RLIMIT_NOFILE, &limit) == 0)
+		add_room(r, "open files", limit.rlim_max, FDS_OF_PROGRAM, FDS_PER_GUEST, "as root, ulimit -n");
 }
 
 static void add_maps(struct report *r, const char *root)
@@ -177,7 +139,7 @@ static void add_clock(struct report *r, const char *root)
 	char name[64];
 	bool good = false;
 
-	if (!read_line(root, "/sys/devices/system/clocksource/clocksource0/current_clocksource", name, sizeof(name)))
+	if (!host_file_line(root, "/sys/devices/system/clocksource/clocksource0/current_clocksource", "", name, sizeof(name)))
 		return;
 	for (size_t i = 0; i < sizeof(quick) / sizeof(*quick); i++)
 		good |= !strcmp(name, quick[i]);
@@ -194,14 +156,18 @@ static void add_userfaultfd(struct report *r, const char *root)
 
 	snprintf(device, sizeof(device), "%s/dev/userfaultfd", root);
 	there = read_number(root, "/proc/sys/vm/unprivileged_userfaultfd", &anyone);
-	if (anyone || access(device, R_OK | W_OK) == 0)
-		report_add(r, FINDING_OK, "userfaultfd", "usable");
-	else if (there)
-		report_add(r, geteuid() == 0 ? FINDING_OK : FINDING_LACK, "userfaultfd", geteuid() == 0 ? "usable by root" :
-			   "not for this user");
-	else
+	if (!there) {
 		report_add(r, FINDING_LACK, "userfaultfd", "this kernel has none");
-	report_mean(r, "memory that is brought in when a guest touches it; not used yet");
+		report_mean(r, "guest RAM cannot be brought in when it is touched, nor saved behind a running guest: that needs a "
+			    "kernel with CONFIG_USERFAULTFD");
+	} else if (anyone || geteuid() == 0 || access(device, R_OK | W_OK) == 0) {
+		report_add(r, FINDING_OK, "userfaultfd", anyone ? "for everybody" : "for this user");
+		report_mean(r, "guest RAM can be brought in when it is touched, and saved behind a running guest");
+	} else {
+		report_add(r, FINDING_LACK, "userfaultfd", "not for this user");
+		report_mean(r, "guest RAM cannot be brought in when it is touched, nor saved behind a running guest: run as root, give "
+			    "this user /dev/userfaultfd, or sudo sysctl vm.unprivileged_userfaultfd=1");
+	}
 }
 
 void doctor_host(struct doctor *d, const char *root)

@@ -8,6 +8,7 @@
 
 #include "vmm/cpu_model.h"
 #include "vmm/doctor.h"
+#include "vmm/host_file.h"
 #include "vmm/mmu.h"
 #include "vmm/program.h"
 
@@ -17,23 +18,13 @@
 /* Is `flag` among the CPU's flags, as root/proc/cpuinfo tells them? */
 static bool cpu_has(const char *root, const char *flag)
 {
-	char path[256], line[8192], *word, *rest;
-	bool found = false;
-	FILE *f;
+	char flags[8192], *rest;
 
-	snprintf(path, sizeof(path), "%s/proc/cpuinfo", root);
-	f = fopen(path, "re");
-	if (!f)
-		return false;
-	while (!found && fgets(line, sizeof(line), f)) {
-		if (strncmp(line, "flags", 5))
-			continue;
-		for (word = strtok_r(line, " \t\n", &rest); word && !found; word = strtok_r(NULL, " \t\n", &rest))
-			found = !strcmp(word, flag);
-		break;
-	}
-	fclose(f);
-	return found;
+	host_file_line(root, "/proc/cpuinfo", "flags", flags, sizeof(flags));
+	for (char *word = strtok_r(flags, " \t", &rest); word; word = strtok_r(NULL, " \t", &rest))
+		if (!strcmp(word, flag))
+			return true;
+	return false;
 }
 
 static void advise_on_absence(struct report *r, const char *root)

@@ -18,6 +18,7 @@
 #define END_OF_INPUT 0x04 /* ^D */
 #define NS_PER_MS 1000000ull
 #define KICK_AGAIN_MS 100
+#define AWAY_MS 200 /* nobody tells a process that runs already that it has come to the foreground */
 
 static uint64_t host_ns(void)
 {
@@ -32,19 +33,41 @@ uint64_t fleet_member_ns(const struct fleet_member *m)
 	return (m->end_ns ? m->end_ns : host_ns()) - m->start_ns;
 }
 
-/* Signals that end a run are read from a file descriptor, by every thread's mask. */
-static int take_signals(void)
+/* nohup and the like have a reason: what is ignored stays so. */
+static void add_unless_ignored(sigset_t *set, int signal)
 {
+	struct sigaction action;
+
+	if (sigaction(signal, NULL, &action) == 0 && action.sa_handler != SIG_IGN)
+		sigaddset(set, signal);
+}
+
+/* Signals that end a run, or part it from its terminal, are read from a file descriptor, by every thread's mask. */
+static int take_signals(const struct terminal *t)
+{
+	static const int of_terminals[] = {SIGQUIT, SIGTSTP, SIGCONT};
 	sigset_t set;
 	int fd;
 
 	sigemptyset(&set);
 	sigaddset(&set, SIGINT);
 	sigaddset(&set, SIGTERM);
+	add_unless_ignored(&set, SIGHUP);
+	for (size_t i = 0; t->fd >= 0 && i < sizeof(of_terminals) / sizeof(*of_terminals); i++)
+		add_unless_ignored(&set, of_terminals[i]);
 	pthread_sigmask(SIG_BLOCK, &set, NULL);
 	signal(SIGPIPE, SIG_IGN);
+	/* A read from the background, by which the shell was quicker than our look, fails then instead of stopping us. */
+	signal(SIGTTIN, SIG_IGN);
 	fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 	return fd < 0 ? log_errno(errno, "signalfd") : fd;
+}
+
+/* A shell may have moved us, or have the terminal as it likes it itself. */
+static void look_at_terminal(struct fleet *f)
+{
+	f->input_away = terminal_in_background(&f->terminal);
+	terminal_take(&f->terminal);
 }
 
 static void start_input(struct fleet *f, int fd)
@@ -52,11 +75,10 @@ static void start_input(struct fleet *f, int fd)
 	struct stat st;
 
 	f->input_fd = fd;
-	f->terminal.fd = -1;
 	if (fd < 0)
 		return;
 	f->input_seekable = fstat(fd, &st) == 0 && (S_ISREG(st.st_mode) || S_ISFIFO(st.st_mode) || S_ISSOCK(st.st_mode));
-	terminal_take(&f->terminal, fd);
+	look_at_terminal(f);
 }
 
 int fleet_init(struct fleet *f, unsigned int max, int input_fd, uint64_t timeout_ms)
@@ -74,7 +96,8 @@ int fleet_init(struct fleet *f, unsigned int max, int input_fd, uint64_t timeout
 		r = log_errno(errno, "eventfd");
 		goto members;
 	}
-	f->signal_fd = r = take_signals();
+	terminal_init(&f->terminal, input_fd);
+	f->signal_fd = r = take_signals(&f->terminal);
 	if (r < 0)
 		goto wake;
 	start_input(f, input_fd);
@@ -216,14 +239,45 @@ static void end_input(struct fleet *f)
 
 static void read_input(struct fleet *f)
 {
-	ssize_t n = read(f->input_fd, f->input, sizeof(f->input));
+	ssize_t n;
 
+	f->input_away = terminal_in_background(&f->terminal);
+	if (f->input_away)
+		return;
+	n = read(f->input_fd, f->input, sizeof(f->input));
 	if (n > 0) {
 		f->input_used = (size_t)n;
 		pass_input(f);
 	} else if (n == 0 || (errno != EINTR && errno != EAGAIN)) {
-		end_input(f);
+		f->input_away = terminal_in_background(&f->terminal);
+		if (!f->input_away)
+			end_input(f);
 	}
+}
+
+static void end_by_signal(struct fleet *f)
+{
+	/* Asked twice, the user wants out whatever hangs. */
+	if (f->interrupted) {
+		terminal_give_back(&f->terminal);
+		_exit(130);
+	}
+	f->interrupted = true;
+	fleet_ask_end(f, VM_STOPPED);
+}
+
+/* Does what the signal would have done, without leaving the terminal changed. Returns if the process goes on after it. */
+static void obey(struct fleet *f, int signal)
+{
+	sigset_t set;
+
+	terminal_give_back(&f->terminal);
+	sigemptyset(&set);
+	sigaddset(&set, signal);
+	pthread_sigmask(SIG_UNBLOCK, &set, NULL);
+	raise(signal);
+	pthread_sigmask(SIG_BLOCK, &set, NULL);
+	look_at_terminal(f);
 }
 
 static void read_signal(struct fleet *f)
@@ -232,13 +286,17 @@ static void read_signal(struct fleet *f)
 
 	if (read(f->signal_fd, &info, sizeof(info)) != sizeof(info))
 		return;
-	/* Asked twice, the user wants out whatever hangs. */
-	if (f->interrupted) {
-		terminal_give_back(&f->terminal);
-		_exit(130);
+	switch (info.ssi_signo) {
+	case SIGQUIT:
+	case SIGTSTP:
+		obey(f, (int)info.ssi_signo);
+		break;
+	case SIGCONT:
+		look_at_terminal(f);
+		break;
+	default:
+		end_by_signal(f);
 	}
-	f->interrupted = true;
-	fleet_ask_end(f, VM_STOPPED);
 }
 
 /* In ms: `most` (-1: for ever), or less. */
@@ -274,17 +332,34 @@ static void end_at_deadline(struct fleet *f)
 	fleet_ask_end(f, VM_TIMED_OUT);
 }
 
+bool fleet_is_ending(struct fleet *f)
+{
+	read_signal(f);
+	end_at_deadline(f);
+	return f->ending;
+}
+
+/* -1 while the input must not be read. */
+static int input_to_poll(struct fleet *f)
+{
+	if (f->input_away)
+		look_at_terminal(f);
+	return f->input_blocked || f->input_away ? -1 : f->input_fd;
+}
+
 static void wait_once(struct fleet *f)
 {
 	enum { WAKE, SIGNAL, INPUT, CONTROL, COUNT = CONTROL + CONTROL_MAX_FDS };
 	struct pollfd fds[COUNT] = {
 		[WAKE] = {.fd = f->wake_fd, .events = POLLIN},
 		[SIGNAL] = {.fd = f->signal_fd, .events = POLLIN},
-		[INPUT] = {.fd = f->input_blocked ? -1 : f->input_fd, .events = POLLIN},
+		[INPUT] = {.fd = input_to_poll(f), .events = POLLIN},
 	};
 	int most, ready;
 
 	most = control_poll(&f->control, fds + CONTROL);
+	if (f->input_away && (most < 0 || most > AWAY_MS))
+		most = AWAY_MS;
 	ready = poll(fds, COUNT, poll_timeout(f, most));
 	if (f->ending)
 		kick_again(f);
@@ -302,7 +377,7 @@ static void wait_once(struct fleet *f)
 
 void fleet_wait(struct fleet *f)
 {
-	while (!all_finished(f))
+	while (!all_finished(f) || control_busy(&f->control))
 		wait_once(f);
 	for (unsigned int i = 0; i < f->count; i++) {
 		pthread_join(f->members[i].vm.vcpu.thread, NULL);

@@ -27,9 +27,10 @@ struct fleet {
 	struct fleet_member *members;
 	unsigned int count; /* of members created */
 	int wake_fd;	    /* eventfd: a member finished, or the first one's console has room */
-	int signal_fd;	    /* SIGINT and SIGTERM */
+	int signal_fd;	    /* signals that end the run, and those of the terminal */
 	int input_fd;	    /* for the first VM's console, -1 = none or ended */
 	bool input_seekable;  /* a file or pipe, whose end the guest sees as ^D */
+	bool input_away;    /* it is a terminal, and this process in its background */
 	bool input_blocked; /* the console took less than we had */
 	uint8_t input[256];
 	size_t input_used;
@@ -55,10 +56,13 @@ void fleet_wake(struct fleet *f);
 /* Has all VMs end soon. */
 void fleet_ask_end(struct fleet *f, enum vm_end_kind kind);
 
+/* Between launches, which take long where there are many: whether a signal or the deadline has ended the run by now. */
+bool fleet_is_ending(struct fleet *f);
+
 /* How long a member has been there, in ns of host time: from its creation until now or its guest's end. */
 uint64_t fleet_member_ns(const struct fleet_member *m);
 
-/* Returns when all have ended; their threads are gone then. */
+/* Returns when all have ended and what was asked of them is done; their threads are gone then. */
 void fleet_wait(struct fleet *f);
 
 /* Frees everything. All members have ended. */

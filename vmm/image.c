@@ -12,10 +12,15 @@
 #include "guest/abi.h"
 #include "vmm/elf_image.h"
 #include "vmm/filetype.h"
+#include "vmm/linux_image.h"
 #include "vmm/log.h"
 #include "vmm/mem.h"
+#include "vmm/multiboot_image.h"
 
 #define MIB ((uint64_t)1 << 20)
+#define DEFAULT_RAM (64 * MIB)
+#define DEFAULT_RAM_PC (256 * MIB)
+#define DEFAULT_RAM_SOLO5 (512 * MIB) /* as Solo5's own launcher gives */
 
 int image_refuse(struct image_reason *why, int err, const char *fmt, ...)
 {
@@ -97,17 +102,40 @@ static ssize_t read_at(int fd, void *to, size_t size, uint64_t offset)
 	return (ssize_t)done;
 }
 
+/* Kernels are often kept so, and a loader that unpacks them would have to be trusted with it. */
+static bool is_packed(const char *what)
+{
+	static const char *const formats[] = {"a gzip file", "a bzip2 file", "an xz file", "a zstd file", "an lz4 file"};
+
+	for (size_t i = 0; i < sizeof(formats) / sizeof(*formats); i++)
+		if (!strcmp(what, formats[i]))
+			return true;
+	return false;
+}
+
 static int read_kind(struct image *im, uint64_t file_size, struct image_reason *why)
 {
-	unsigned char head[FILETYPE_HEAD];
+	unsigned char head[MULTIBOOT_SEARCH];
+	struct multiboot_header multiboot;
 	ssize_t n = read_at(im->fd, head, sizeof(head), 0);
+	bool is_multiboot, is_elf;
 
 	if (n < 0)
 		return refuse_errno(why, (int)-n);
-	im->what = filetype_guess(head, (size_t)n);
-	if (n >= 4 && !memcmp(head, "\177ELF", 4))
-		return elf_image_read(im, file_size, head, (size_t)n, why);
-	return image_refuse(why, ENOEXEC, "not a guest image: it looks like %s", im->what);
+	im->what = filetype_guess(head, n < FILETYPE_HEAD ? (size_t)n : FILETYPE_HEAD);
+	is_multiboot = multiboot_find(head, (size_t)n, &multiboot);
+	if (is_multiboot && multiboot_has_addresses(&multiboot))
+		return multiboot_image_read(im, &multiboot, file_size, why);
+	is_elf = n >= 4 && !memcmp(head, "\177ELF", 4);
+	/* An ELF file may have any bytes where a bzImage has its magic. */
+	if (!is_elf && linux_image_is(head, (size_t)n))
+		return linux_image_read(im, file_size, head, (size_t)n, why);
+	if (is_elf)
+		return elf_image_read(im, file_size, head, (size_t)n, is_multiboot ? &multiboot : NULL, why);
+	if (is_multiboot)
+		return image_refuse(why, ENOEXEC, "a multiboot kernel that is no ELF file, nor says where it goes");
+	return image_refuse(why, ENOEXEC, "not a guest image: it looks like %s%s", im->what,
+			    is_packed(im->what) ? "; unpack it first" : "");
 }
 
 int image_probe(struct image *im, const char *path, struct image_reason *why)
@@ -139,10 +167,47 @@ void image_close(struct image *im)
 	im->fd = -1;
 }
 
+static const struct {
+	const char *name, *protocol;
+} kinds[] = {
+	[IMAGE_PENUMBRA] = {"penumbra", "Penumbra's own guest interface, 64-bit entry"},
+	[IMAGE_LINUX] = {"linux", "Linux boot protocol, 64-bit entry"},
+	[IMAGE_PVH] = {"pvh", "PVH, 32-bit entry"},
+	[IMAGE_MULTIBOOT] = {"multiboot", "multiboot 1, 32-bit entry"},
+	[IMAGE_SOLO5] = {"solo5", "Solo5 hvt interface, version 2"},
+};
+
+const char *image_kind_name(const struct image *im)
+{
+	return kinds[im->kind].name;
+}
+
+const char *image_protocol(const struct image *im)
+{
+	if (im->kind == IMAGE_LINUX && im->enters_32)
+		return "Linux boot protocol, 32-bit entry";
+	return kinds[im->kind].protocol;
+}
+
+bool image_is_pc(const struct image *im)
+{
+	return im->kind == IMAGE_LINUX || im->kind == IMAGE_PVH || im->kind == IMAGE_MULTIBOOT;
+}
+
+uint64_t image_ram_default(const struct image *im)
+{
+	if (im->kind == IMAGE_SOLO5)
+		return DEFAULT_RAM_SOLO5;
+	return image_is_pc(im) ? DEFAULT_RAM_PC : DEFAULT_RAM;
+}
+
 uint64_t image_ram_needed(const struct image *im)
 {
 	uint64_t hole = im->top > ABI_HOLE_END ? ABI_HOLE_END - ABI_HOLE_START : 0;
 
+	/* Such RAM is whole large pages, with a page for a stack. */
+	if (im->kind == IMAGE_SOLO5)
+		return (im->top + PAGE_SIZE + SOLO5_LARGE_PAGE - 1) / SOLO5_LARGE_PAGE * SOLO5_LARGE_PAGE;
 	return (im->top - hole + MIB - 1) / MIB * MIB;
 }
 

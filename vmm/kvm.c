@@ -60,6 +60,15 @@ int kvm_set_msrs(int fd, struct kvm_msrs *msrs)
 	return all_done(CALL(fd, KVM_SET_MSRS, msrs), msrs, "KVM_SET_MSRS");
 }
 
+int kvm_get_tsc_khz(int fd)
+{
+	int r = ioctl(fd, KVM_GET_TSC_KHZ, 0);
+
+	if (r < 0 && errno == EIO)
+		return 0;
+	return r < 0 ? log_errno(errno, "KVM_GET_TSC_KHZ") : r;
+}
+
 int kvm_interrupt(int fd, unsigned int vector)
 {
 	struct kvm_interrupt irq = {.irq = vector};
@@ -83,7 +92,13 @@ int kvm_capability(int fd, int cap)
 
 int kvm_create_vm(const struct kvm *k)
 {
-	return CALL(k->fd, KVM_CREATE_VM, 0);
+	int fd;
+
+	/* A signal that comes while the kernel takes all locks of the process (mm_take_all_locks) ends the call. */
+	do
+		fd = ioctl(k->fd, KVM_CREATE_VM, 0);
+	while (fd < 0 && errno == EINTR);
+	return fd < 0 ? log_errno(errno, "KVM_CREATE_VM") : fd;
 }
 
 int kvm_create_vcpu(int vm_fd, unsigned long id)

@@ -58,6 +58,9 @@ int kvm_set_events(int vcpu_fd, struct kvm_vcpu_events *events);
 int kvm_set_cpuid(int vcpu_fd, struct kvm_cpuid2 *cpuid);
 int kvm_translate(int vcpu_fd, struct kvm_translation *t);
 
+/* Rate of the vCPU's time-stamp counter in kHz, 0 where the host has no steady one, or a logged -errno. */
+int kvm_get_tsc_khz(int vcpu_fd);
+
 /* Queues an external interrupt; the vCPU must be able to take it. */
 int kvm_interrupt(int vcpu_fd, unsigned int vector);
 

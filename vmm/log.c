@@ -1,13 +1,13 @@
 #include "vmm/log.h"
 
 #include <errno.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "vmm/ensure.h"
+#include "vmm/printable.h"
 
 #define LOG_LINE_MAX 1024
 
@@ -55,16 +55,14 @@ static void write_all(const char *bytes, size_t size)
 	}
 }
 
-static bool is_control(char c)
-{
-	return (unsigned char)c < 0x20 || c == 0x7f;
-}
-
-/* One write() a line, so that lines of several threads and processes do not mix. */
+/*
+ * One write() a line, so that lines of several threads and processes do not mix. Names and words of others come into it: a
+ * terminal must not obey them.
+ */
 static void print_line(const char *fmt, va_list args, const char *why)
 {
 	static const char prefix[] = "penumbra: ";
-	char line[LOG_LINE_MAX];
+	char line[LOG_LINE_MAX], shown[LOG_LINE_MAX];
 	size_t room = sizeof(line) - 1; /* the newline always fits */
 	size_t n = sizeof(prefix) - 1;
 	int saved = errno;
@@ -78,12 +76,9 @@ static void print_line(const char *fmt, va_list args, const char *why)
 		got = snprintf(line + n, room - n, ": %s", why);
 		n += got < 0 ? 0 : strnlen(line + n, room - n);
 	}
-	for (size_t i = 0; i < n; i++) {
-		if (is_control(line[i]))
-			line[i] = '?';
-	}
-	line[n++] = '\n';
-	write_all(line, n);
+	n = strlen(printable(shown, room, line, n));
+	shown[n++] = '\n';
+	write_all(shown, n);
 	errno = saved;
 }
 

@@ -1,5 +1,6 @@
 /*
- * One line per message on stderr: `penumbra: what: why`. The level is the only global of the program.
+ * One line per message on stderr: `penumbra: what: why`. The level is the only global of the program, but for
+ * the watchdog's list (watchdog.c).
  */
 #pragma once
 

@@ -4,13 +4,20 @@
 #include <argp.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "compare/cmd_compare.h"
 #include "ept/ept.h"
 #include "ept/host_mmu.h"
 #include "shadow/shadow.h"
+#include "snapshot/checkpointer.h"
+#include "snapshot/cmd_pack.h"
+#include "snapshot/cmd_restore.h"
+#include "snapshot/inspect.h"
+#include "snapshot/request.h"
 #include "vmm/log.h"
 #include "vmm/program.h"
 
@@ -19,14 +26,24 @@ static const struct {
 	int (*run)(const struct program *p, int argc, char **argv);
 } commands[] = {
 	{"run", "launch a guest image", cmd_run},
+	{"restore", "have a saved guest go on", cmd_restore},
+	{"clone", "make many guests of a saved one", cmd_clone},
+	{"pack", "write a saved guest anew, compressed", cmd_pack},
+	{"compare", "say what each MMU mode costs, by the same work in all of them", cmd_compare},
 	{"ctl", "steer a running guest", cmd_ctl},
-	{"inspect", "say what an image is, and whether it can boot", cmd_inspect},
+	{"inspect", "say what an image or snapshot is, and whether it is whole", cmd_inspect},
 	{"doctor", "say what this host can do, what is missing, and what to do about it", cmd_doctor},
 };
 
 #define COMMAND_COUNT (sizeof(commands) / sizeof(*commands))
 
 static const struct mmu_ops *const mmus[] = {&ept_mmu, &shadow_mmu, NULL};
+
+static const struct control_feature *const requests[] = {&snapshot_request, NULL};
+
+static const struct inspector snapshot_inspector = {.knows = snapshot_inspect_knows, .inspect = snapshot_inspect,
+							 .hint = "a saved guest; `penumbra restore` has it go on"};
+static const struct inspector *const inspectors[] = {&snapshot_inspector, NULL};
 
 static void print_help(void)
 {
@@ -42,7 +59,8 @@ static int run_command(int argc, char **argv)
 	char name[64]; /* what argp calls the program in help and errors */
 	struct host_mmu host = host_mmu_detect("");
 	struct program p = {.mmus = mmus, .host_mmu = host.name, .host_mmu_words = host.words,
-			    .host_mmu_nested = host.nested};
+			    .host_mmu_nested = host.nested, .host_ring0_interpreted = host.ring0_interpreted,
+			    .requests = requests, .inspectors = inspectors, .checkpointer = &checkpointer};
 
 	for (size_t i = 0; i < COMMAND_COUNT; i++)
 		if (!strcmp(commands[i].name, argv[0])) {
@@ -65,9 +83,19 @@ static void occupy_standard_fds(void)
 			(void)!open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY);
 }
 
+/* Who started us may block signals for purposes of its own. Blocked kicks and timers would never get a guest to stop. */
+static void unblock_signals(void)
+{
+	sigset_t none;
+
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
 int main(int argc, char **argv)
 {
 	occupy_standard_fds();
+	unblock_signals();
 	argp_err_exit_status = EXIT_BAD;
 	if (argc < 2) {
 		log_print(LOG_ERROR, "no command; try `penumbra --help`");
@@ -75,11 +103,11 @@ int main(int argc, char **argv)
 	}
 	if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h") || !strcmp(argv[1], "help")) {
 		print_help();
-		return 0;
+		return program_flush_output() < 0 ? EXIT_BAD : 0;
 	}
 	if (!strcmp(argv[1], "--version")) {
 		puts("penumbra " PENUMBRA_VERSION);
-		return 0;
+		return program_flush_output() < 0 ? EXIT_BAD : 0;
 	}
 	return run_command(argc - 1, argv + 1);
 }

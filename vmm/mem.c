@@ -69,6 +69,81 @@ void mem_destroy(struct mem *m)
 	*m = (struct mem){ 0 };
 }
 
+bool mem_overlaps(const struct mem *m, uint64_t start, uint64_t end)
+{
+	for (unsigned int i = 0; i < m->region_count; i++) {
+		uint64_t hva = (uintptr_t)m->region[i].hva;
+
+		if (start < hva + m->region[i].size && hva < end)
+			return true;
+	}
+	return false;
+}
+
+/* The region of a page, whose number there it leaves in *page. */
+static const struct mem_region *region_of_page(const struct mem *m, uint64_t *page)
+{
+	for (unsigned int i = 0; i < m->region_count; i++) {
+		if (*page < m->region[i].size / PAGE_SIZE)
+			return &m->region[i];
+		*page -= m->region[i].size / PAGE_SIZE;
+	}
+	ensure(!"a page of RAM");
+	return NULL;
+}
+
+uint64_t mem_page_gpa(const struct mem *m, uint64_t page)
+{
+	const struct mem_region *r = region_of_page(m, &page);
+
+	return r->gpa + page * PAGE_SIZE;
+}
+
+uint8_t *mem_page_hva(const struct mem *m, uint64_t page)
+{
+	const struct mem_region *r = region_of_page(m, &page);
+
+	return r->hva + page * PAGE_SIZE;
+}
+
+uint64_t mem_page_room(const struct mem *m, uint64_t page)
+{
+	const struct mem_region *r = region_of_page(m, &page);
+
+	return r->size / PAGE_SIZE - page;
+}
+
+uint64_t mem_page_number(const struct mem *m, uint64_t gpa)
+{
+	uint64_t before = 0;
+
+	for (unsigned int i = 0; i < m->region_count; i++) {
+		const struct mem_region *r = &m->region[i];
+
+		if (gpa >= r->gpa && gpa - r->gpa < r->size)
+			return (before + (gpa - r->gpa)) / PAGE_SIZE;
+		before += r->size;
+	}
+	ensure(!"RAM");
+	return 0;
+}
+
+uint64_t mem_page_at(const struct mem *m, const void *hva)
+{
+	uint64_t before = 0;
+
+	for (unsigned int i = 0; i < m->region_count; i++) {
+		const struct mem_region *r = &m->region[i];
+		uint64_t at = (uintptr_t)hva - (uintptr_t)r->hva;
+
+		if (at < r->size)
+			return (before + at) / PAGE_SIZE;
+		before += r->size;
+	}
+	ensure(!"RAM");
+	return 0;
+}
+
 static const struct mem_region *region_of(const struct mem *m, uint64_t gpa)
 {
 	for (unsigned int i = 0; i < m->region_count; i++) {
@@ -93,6 +168,31 @@ static uint64_t span(const struct mem *m, uint64_t gpa, uint64_t size, uint8_t *
 	return size < left ? size : left;
 }
 
+/* Tells the listeners of a range that is known to be RAM of one region. */
+static void tell_dirtied(struct mem *m, uint64_t gpa, uint64_t size)
+{
+	uint64_t first = gpa & ~(PAGE_SIZE - 1), end = (gpa + size + PAGE_SIZE - 1) & ~(PAGE_SIZE - 1);
+
+	for (struct mem_listener *l = m->listeners, *next; l; l = next) {
+		next = l->next;
+		if (l->dirtied)
+			l->dirtied(l, first, end - first);
+	}
+}
+
+bool mem_bring_in(const struct mem *m, const void *hva, uint64_t size)
+{
+	const uint8_t *byte = hva;
+
+	if (!atomic_load(&m->paged))
+		return !mem_is_lost(m);
+	for (uint64_t at = 0; at < size; at += PAGE_SIZE)
+		(void)__atomic_load_n(byte + at, __ATOMIC_RELAXED);
+	if (size)
+		(void)__atomic_load_n(byte + size - 1, __ATOMIC_RELAXED);
+	return !mem_is_lost(m);
+}
+
 void *mem_at(struct mem *m, uint64_t gpa, uint64_t size, enum mem_use use)
 {
 	uint8_t *hva;
@@ -100,7 +200,7 @@ void *mem_at(struct mem *m, uint64_t gpa, uint64_t size, enum mem_use use)
 	if (!size || span(m, gpa, size, &hva) < size)
 		return NULL;
 	if (use == MEM_WRITE)
-		mem_dirtied(m, gpa, size);
+		tell_dirtied(m, gpa, size);
 	return hva;
 }
 
@@ -123,6 +223,11 @@ int mem_read(struct mem *m, uint64_t gpa, void *to, uint64_t size)
 {
 	uint8_t *out = to, *hva;
 
+	/* Nearly always; and device rings are read so, a few bytes at a time. */
+	if (size && span(m, gpa, size, &hva) == size) {
+		memcpy(to, hva, size);
+		return 0;
+	}
 	if (!is_ram(m, gpa, size))
 		return -EFAULT;
 	for (uint64_t part; size; gpa += part, out += part, size -= part) {
@@ -137,11 +242,16 @@ int mem_write(struct mem *m, uint64_t gpa, const void *from, uint64_t size)
 	const uint8_t *in = from;
 	uint8_t *hva;
 
+	if (size && span(m, gpa, size, &hva) == size) {
+		tell_dirtied(m, gpa, size);
+		memcpy(hva, from, size);
+		return 0;
+	}
 	if (!is_ram(m, gpa, size))
 		return -EFAULT;
 	for (uint64_t part; size; gpa += part, in += part, size -= part) {
 		part = span(m, gpa, size, &hva);
-		mem_dirtied(m, gpa, part);
+		tell_dirtied(m, gpa, part);
 		memcpy(hva, in, part);
 	}
 	return 0;
@@ -161,21 +271,62 @@ static void widen(const struct mem *m, uint64_t *gpa, uint64_t *size)
 void mem_dirtied(struct mem *m, uint64_t gpa, uint64_t size)
 {
 	widen(m, &gpa, &size);
-	for (struct mem_listener *l = m->listeners, *next; l; l = next) {
-		next = l->next;
-		if (l->dirtied)
-			l->dirtied(l, gpa, size);
-	}
+	tell_dirtied(m, gpa, size);
 }
 
 void mem_remapped(struct mem *m, uint64_t gpa, uint64_t size)
 {
 	widen(m, &gpa, &size);
+	m->overlaid = true;
+	m->backed = false;
 	for (struct mem_listener *l = m->listeners, *next; l; l = next) {
 		next = l->next;
 		if (l->remapped)
 			l->remapped(l, gpa, size);
 	}
+}
+
+void mem_backed(struct mem *m, int fd)
+{
+	m->backed = true;
+	m->backing = fd;
+}
+
+void *mem_pin(struct mem *m, struct mem_pin *p, uint64_t gpa, uint64_t size, enum mem_use use)
+{
+	void *hva = mem_at(m, gpa, size, use);
+
+	*p = (struct mem_pin){.gpa = gpa, .size = size, .use = use};
+	if (!hva)
+		return NULL;
+	p->link = &m->pins;
+	p->next = m->pins;
+	if (p->next)
+		p->next->link = &p->next;
+	m->pins = p;
+	mem_bring_in(m, hva, size);
+	return hva;
+}
+
+void mem_unpin(struct mem *m, struct mem_pin *p)
+{
+	ensure(p->link && *p->link == p);
+	*p->link = p->next;
+	if (p->next)
+		p->next->link = p->link;
+	p->link = NULL;
+	if (p->use == MEM_WRITE)
+		mem_dirtied(m, p->gpa, p->size);
+}
+
+bool mem_is_pinned(const struct mem *m, uint64_t gpa, uint64_t size)
+{
+	uint64_t first = gpa & ~(PAGE_SIZE - 1), end = (gpa + size + PAGE_SIZE - 1) & ~(PAGE_SIZE - 1);
+
+	for (const struct mem_pin *p = m->pins; p; p = p->next)
+		if (p->gpa < end && first < p->gpa + p->size)
+			return true;
+	return false;
 }
 
 void mem_listen(struct mem *m, struct mem_listener *l)

@@ -7,6 +7,8 @@
  */
 #pragma once
 
+#include <stdatomic.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -28,15 +30,32 @@ struct mem_listener {
 	struct mem_listener *next;
 };
 
+enum mem_use { MEM_READ, MEM_WRITE };
+
+/*
+ * Guest bytes that a device reads or writes outside the guest's own time: while one of these is held, the pages under it stay
+ * where they are (no share, no eviction, no remap). The holder keeps it in place from mem_pin() to mem_unpin().
+ */
+struct mem_pin {
+	uint64_t gpa, size;
+	enum mem_use use;
+	struct mem_pin *next, **link; /* link: what points here; NULL = not held */
+};
+
 struct mem {
 	struct mem_region region[MEM_MAX_REGIONS]; /* ascending gpa */
 	unsigned int region_count;
 	uint64_t size; /* bytes of RAM in all */
 	struct mem_listener *listeners;
+	struct mem_pin *pins;
+	bool overlaid;	    /* other host pages are mapped over some of it (mem_remapped()) */
+	bool backed;	    /* over all of it, and by `backing` alone (mem_backed()) */
+	int backing;	    /* a file that nobody changes: its offset is the gpa, and pages that were not written are as in it */
+	_Atomic bool paged; /* pages may be absent or protected (userfault.h) */
+	_Atomic bool lost;  /* what a page held could not be brought: from now on it is zero */
 };
 
 enum mem_huge { MEM_HUGE_NEVER, MEM_HUGE_ADVISE };
-enum mem_use { MEM_READ, MEM_WRITE };
 
 /*
  * Reserves `size` bytes of RAM (a multiple of PAGE_SIZE, MEM_MIN_BYTES..MEM_MAX_BYTES), all zero, none of it touched. RAM
@@ -52,6 +71,31 @@ void mem_destroy(struct mem *m);
  */
 void *mem_at(struct mem *m, uint64_t gpa, uint64_t size, enum mem_use use);
 
+/*
+ * Pages by number: those of the regions one after the other, without the hole between. mem_page_at() is for a host address in
+ * RAM, mem_page_room() says how many pages there are from this one to the end of its region. No RAM there is our bug.
+ */
+uint64_t mem_page_number(const struct mem *m, uint64_t gpa);
+uint64_t mem_page_at(const struct mem *m, const void *hva);
+uint64_t mem_page_gpa(const struct mem *m, uint64_t page);
+uint8_t *mem_page_hva(const struct mem *m, uint64_t page);
+uint64_t mem_page_room(const struct mem *m, uint64_t page);
+
+/* Any thread: whether RAM has lost a page. What was read before this was false is what the guest had there. */
+static inline bool mem_is_lost(const struct mem *m)
+{
+	return atomic_load(&m->lost);
+}
+
+/*
+ * Any thread: makes bytes from the door present, so that a system call which reads them finds what the guest had there. False: RAM
+ * is lost, and what is there must not leave the VM.
+ */
+bool mem_bring_in(const struct mem *m, const void *hva, uint64_t size);
+
+/* Does any RAM lie at host addresses [start, end)? */
+bool mem_overlaps(const struct mem *m, uint64_t start, uint64_t end);
+
 /* Copies between guest and VMM, across regions. Return 0, or -EFAULT (and nothing copied) where a byte is not RAM. */
 int mem_read(struct mem *m, uint64_t gpa, void *to, uint64_t size);
 int mem_write(struct mem *m, uint64_t gpa, const void *from, uint64_t size);
@@ -59,6 +103,20 @@ int mem_write(struct mem *m, uint64_t gpa, const void *from, uint64_t size);
 /* Says that pages were written or exchanged without the door: by pread() into RAM, or by a remap. */
 void mem_dirtied(struct mem *m, uint64_t gpa, uint64_t size);
 void mem_remapped(struct mem *m, uint64_t gpa, uint64_t size);
+
+/* Says that this file, which outlives RAM, was mapped privately over all of it, after mem_remapped() has said where. */
+void mem_backed(struct mem *m, int fd);
+
+/*
+ * The door for a device: as mem_at(), and the pages are pinned until mem_unpin(), which marks what was written (MEM_WRITE)
+ * dirty once more: it may have been written after the first mark was taken. NULL: nothing is pinned. Pages that were absent
+ * are brought in before it returns; who has a system call read them asks mem_is_lost() first.
+ */
+void *mem_pin(struct mem *m, struct mem_pin *p, uint64_t gpa, uint64_t size, enum mem_use use);
+void mem_unpin(struct mem *m, struct mem_pin *p);
+
+/* Whether a byte of a page that [gpa, gpa + size) touches is under a pin. */
+bool mem_is_pinned(const struct mem *m, uint64_t gpa, uint64_t size);
 
 void mem_listen(struct mem *m, struct mem_listener *l);
 void mem_unlisten(struct mem *m, struct mem_listener *l);

@@ -103,6 +103,15 @@ probe_cpuid:
 probe_event:
 	ud2
 
+	/* To the selector that code of ring 3 has under a Linux kernel of 64 bits; the guest has no such segment. */
+	.globl probe_far_return
+probe_far_return:
+	push	$0x33
+	lea	1f(%rip), %rax
+	push	%rax
+	lretq
+1:	ud2
+
 	.globl probe_guest_end
 probe_guest_end:
 

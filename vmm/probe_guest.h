@@ -39,6 +39,6 @@ extern const unsigned char probe_enter[], probe_sse[], probe_exits[], probe_work
 
 /* What can be run in ring 3; probe_lstar is where SYSCALL leads. */
 extern const unsigned char probe_pushf[], probe_syscall[], probe_lstar[], probe_int4[], probe_int80[], probe_load[],
-	probe_rdtsc[], probe_cpuid[], probe_event[];
+	probe_rdtsc[], probe_cpuid[], probe_event[], probe_far_return[];
 
 #endif

@@ -3,6 +3,7 @@
 #include <errno.h>
 
 #include "vmm/exit.h"
+#include "vmm/image.h"
 #include "vmm/vm.h"
 
 static void deliver_interrupt(struct vm *vm)
@@ -28,10 +29,19 @@ static void offer_interrupt(struct vm *vm)
 	vm->mmu->window(v, pic_pending(&vm->pic));
 }
 
+/* Nothing can wake it any more. That is how kernels of a PC end which know no way to switch it off. */
+static void halt_for_good(struct vm *vm)
+{
+	if (image_is_pc(vm->image))
+		vm_end(vm, VM_EXITED, 0, "the guest halted with interrupts off");
+	else
+		vm_kill(vm, "halted with interrupts off: nothing can wake it");
+}
+
 static void halt(struct vm *vm)
 {
 	if (!vm->mmu->interruptible(&vm->vcpu)) {
-		vm_kill(vm, "halted with interrupts off: nothing can wake it");
+		halt_for_good(vm);
 		return;
 	}
 	console_flush(&vm->console);
@@ -44,6 +54,8 @@ static void enter(struct vm *vm)
 	struct vcpu *v = &vm->vcpu;
 	int r = vm->mmu->prepare ? vm->mmu->prepare(v) : 0;
 
+	if (vm_ended(vm))
+		return;
 	if (r == 0)
 		r = vcpu_enter(v);
 	if (r == 0)
@@ -58,6 +70,8 @@ static void end_if_asked(struct vm *vm)
 
 	if (kind == VM_TIMED_OUT)
 		vm_end(vm, kind, 0, "the guest did not end in time (--timeout)");
+	else if (kind == VM_HOST_FAILED)
+		vm_fail(vm, "%s", vm->ram_lost);
 	else if (kind != VM_RUNNING)
 		vm_end(vm, kind, 0, "stopped by the user");
 }
@@ -69,10 +83,13 @@ static void turn(struct vm *vm)
 	if (vm->console.blocked)
 		return;
 	console_feed(&vm->console);
+	virtio_devices_take(&vm->virtio);
 	offer_interrupt(vm);
 	if (vm_ended(vm))
 		return;
-	if (vm->vcpu.halted)
+	if (vm->solo5.polling)
+		solo5_wait(&vm->solo5);
+	else if (vm->vcpu.halted)
 		halt(vm);
 	else
 		enter(vm);
@@ -96,6 +113,7 @@ void run_vm(struct vm *vm)
 		else
 			turn(vm);
 	}
+	virtio_devices_settle(&vm->virtio);
 	clock_stop(&vm->clock);
 	vcpu_end_thread(&vm->vcpu);
 }

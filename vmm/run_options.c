@@ -1,36 +1,45 @@
 #include "vmm/run_options.h"
 
-#include <ctype.h>
 #include <errno.h>
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "vmm/command_line.h"
 #include "vmm/log.h"
-#include "vmm/mmu.h"
+#include "vmm/option_value.h"
 #include "vmm/program.h"
 
-#define DEFAULT_MEM (64ull << 20)
-#define MAX_TIMEOUT_S 1e9
-
-enum key { KEY_MMU = 0x100, KEY_CPU, KEY_MEM, KEY_APPEND, KEY_INITRD, KEY_CONSOLE, KEY_COUNT, KEY_CONTROL, KEY_TIMEOUT, KEY_STATS, KEY_LOG,
-	   KEY_HUGE };
-
 static const struct argp_option options[] = {
-	{"mmu", KEY_MMU, "MODE", 0, "Who translates guest addresses; `penumbra doctor` lists the modes (default: ept)", 0},
-	{"cpu", KEY_CPU, "MODEL", 0, "CPU the guest sees: base or v2 (default: base)", 0},
-	{"mem", KEY_MEM, "SIZE", 0, "RAM of the guest: a number and K, M or G (default: 64M)", 0},
-	{"append", KEY_APPEND, "STR", 0, "Command line for the guest; ARGS follow it", 0},
-	{"initrd", KEY_INITRD, "FILE", 0, "A file that the guest finds in its RAM", 0},
-	{"console", KEY_CONSOLE, "WHERE", 0,
+	{"mmu", RUN_KEY_MMU, "MODE", 0, "Who translates guest addresses; `penumbra doctor` lists the modes (default: ept)", 0},
+	{"cpu", RUN_KEY_CPU, "MODEL", 0, "CPU the guest sees: base, v2 or notsc (default: base)", 0},
+	{"mem", RUN_KEY_MEM, "SIZE", 0, "RAM of the guest: a number and K, M or G (default: 64M, for kernels of a PC 256M, for Solo5 unikernels 512M)", 0},
+	{"append", RUN_KEY_APPEND, "STR", 0, "Command line for the guest; ARGS follow it", 0},
+	{"initrd", RUN_KEY_INITRD, "FILE", 0, "A file that the guest finds in its RAM", 0},
+	{"module", RUN_KEY_MODULE, "FILE[,STR]", 0,
+	 "The next file for a multiboot or PVH kernel, after the initrd if there is one, and a string to go with it (up to 16)", 0},
+	{"disk", RUN_KEY_DISK, "FILE[,ro]", 0,
+	 "A file or block device as the guest's next virtio disk (up to 4); ,ro: it can only be read, and be shared by several "
+	 "guests; ,remap: so, and its pages are mapped into guests instead of being read (the file must not be changeable)", 0},
+	{"console", RUN_KEY_CONSOLE, "WHERE", 0,
 	 "Guest's serial port: stdio, file:FILE or none (default: stdio). Input that is a file or pipe ends with ^D", 0},
-	{"count", KEY_COUNT, "N", 0, "Run N guests of the image at once; lines on the console are led by `NUMBER: `", 0},
-	{"control", KEY_CONTROL, "SOCKET", 0, "Make a Unix socket through which `penumbra ctl` steers the guests", 0},
-	{"timeout", KEY_TIMEOUT, "S", 0, "Kill guests that have not ended after S seconds", 0},
-	{"stats", KEY_STATS, "FILE", 0, "Write statistics as one JSON object when all guests have ended (-: stderr)", 0},
-	{"hugepages", KEY_HUGE, "WHEN", 0, "Ask the host for 2 MiB pages: on or off (default: off)", 0},
-	{"log", KEY_LOG, "LEVEL", 0, "error, warn, info or debug (default: warn)", 0},
+	{"virtio-console", RUN_KEY_VIRTIO_CONSOLE, NULL, 0,
+	 "A virtio console beside the serial port: input goes to it, output is shown of both", 0},
+	{"count", RUN_KEY_COUNT, "N", 0, "Run N guests of the image at once; lines on the console are led by `NUMBER: `", 0},
+	{"checkpoint", RUN_KEY_CHECKPOINT, "DIR", 0,
+	 "Save the guest again and again into DIR while it runs; `penumbra restore DIR` goes on from the last time", 0},
+	{"checkpoint-every", RUN_KEY_CHECKPOINT_EVERY, "MS", 0, "How often, in milliseconds (default: 1000)", 0},
+	{"control", RUN_KEY_CONTROL, "SOCKET", 0, "Make a Unix socket through which `penumbra ctl` steers the guests", 0},
+	{"block", RUN_KEY_SOLO5 + SOLO5_GIVE_BLOCK, "NAME=FILE", 0,
+	 "Block device NAME of a Solo5 unikernel, also written --block:NAME=FILE", 0},
+	{"block-sector-size", RUN_KEY_SOLO5 + SOLO5_GIVE_SECTOR_SIZE, "NAME=BYTES", 0, "Its sectors (default: 512)", 0},
+	{"net", RUN_KEY_SOLO5 + SOLO5_GIVE_NET, "NAME=TAP", 0,
+	 "Network device NAME of a Solo5 unikernel: a TAP interface that is up, or @N, an open descriptor; also written "
+	 "--net:NAME=TAP", 0},
+	{"net-mac", RUN_KEY_SOLO5 + SOLO5_GIVE_MAC, "NAME=MAC", 0, "Its hardware address (default: random)", 0},
+	{"timeout", RUN_KEY_TIMEOUT, "S", 0, "Kill guests that have not ended after S seconds", 0},
+	{"stats", RUN_KEY_STATS, "FILE", 0, "Write statistics as one JSON object when all guests have ended (-: stderr)", 0},
+	{"hugepages", RUN_KEY_HUGE, "WHEN", 0, "Ask the host for 2 MiB pages: on or off (default: off, for kernels of a PC on)", 0},
+	{"log", RUN_KEY_LOG, "LEVEL", 0, "error, warn, info or debug (default: warn)", 0},
 	{0},
 };
 
@@ -42,56 +51,18 @@ static const char doc[] =
 	"  penumbra run build/guest/hello\n"
 	"  penumbra run --mem 256M build/guest/memory -- zero=1000 dup=1000\n"
 	"  penumbra run --count 100 build/guest/hello\n"
+	"  penumbra run --initrd initrd.img /boot/vmlinuz -- console=ttyS0\n"
 	"  printf 'help\\nexit 3\\n' | penumbra run build/guest/shell";
 
-int parse_size(const char *text, uint64_t *bytes)
+static int bad(const struct run_options *o, const char *option, const char *arg, const char *wanted)
 {
-	static const char units[] = "KMGT";
-	const char *unit;
-	uint64_t n;
-	char *end;
-
-	if (*text < '0' || *text > '9')
-		return -EINVAL;
-	errno = 0;
-	n = strtoull(text, &end, 10);
-	unit = *end ? strchr(units, toupper((unsigned char)*end)) : NULL;
-	if (errno || !unit || end[1])
-		return -EINVAL;
-	if (__builtin_mul_overflow(n, 1024ull << 10 * (unit - units), bytes))
-		return -EINVAL;
-	return 0;
-}
-
-static int bad(const char *option, const char *arg, const char *wanted)
-{
-	return log_bad(EINVAL, "run: --%s=%s: %s", option, arg, wanted);
+	return option_bad(o->command, option, arg, wanted);
 }
 
 static int set_mmu(struct run_options *o, const struct program *p, const char *arg)
 {
-	for (const struct mmu_ops *const *m = p->mmus; *m; m++)
-		if (!strcmp((*m)->name, arg)) {
-			o->mmu = *m;
-			return 0;
-		}
-	return bad("mmu", arg, "no such mode; `penumbra doctor` lists them");
-}
-
-static int set_cpu(struct run_options *o, const char *arg)
-{
-	return cpu_model_parse(arg, &o->cpu) < 0 ? bad("cpu", arg, "give base or v2") : 0;
-}
-
-static int set_mem(struct run_options *o, const char *arg)
-{
-	if (parse_size(arg, &o->mem) < 0)
-		return bad("mem", arg, "give a number and K, M or G, such as 64M");
-	if (o->mem < MEM_MIN_BYTES || o->mem > MEM_MAX_BYTES)
-		return bad("mem", arg, "must be between 1M and 512G");
-	if (o->mem % PAGE_SIZE)
-		return bad("mem", arg, "must be a multiple of 4K");
-	return 0;
+	o->mmu = program_find_mmu(p, arg);
+	return o->mmu ? 0 : bad(o, "mmu", arg, "no such mode; `penumbra doctor` lists them");
 }
 
 static int set_console(struct run_options *o, const char *arg)
@@ -104,55 +75,64 @@ static int set_console(struct run_options *o, const char *arg)
 		o->console = RUN_CONSOLE_FILE;
 		o->console_file = arg + 5;
 	} else {
-		return bad("console", arg, "give stdio, file:FILE or none");
+		return bad(o, "console", arg, "give stdio, file:FILE or none");
 	}
 	return 0;
 }
 
-static int set_file(const char **file, const char *option, const char *arg)
+static int set_file(const struct run_options *o, const char **file, const char *option, const char *arg)
 {
-	if (!*arg)
-		return bad(option, arg, "give the name of a file");
-	*file = arg;
+	return option_file(o->command, option, arg, file);
+}
+
+/* What follows the last comma is an option only if it is one: names may have commas. */
+static int add_module(struct run_options *o, const char *arg)
+{
+	char *text, *comma;
+
+	if (o->module_count == VM_MAX_MODULES)
+		return bad(o, "module", arg, "a guest has at most 16 modules");
+	if (!*arg || *arg == ',')
+		return bad(o, "module", arg, "give the name of a file, and behind a comma its string, if any");
+	text = strdup(arg);
+	if (!text)
+		return log_errno(ENOMEM, "name of a module");
+	comma = strchr(text, ',');
+	if (comma)
+		*comma = '\0';
+	o->module[o->module_count] = (struct vm_module){.path = text, .cmdline = comma ? comma + 1 : ""};
+	o->module_text[o->module_count++] = text;
 	return 0;
 }
 
-static int set_count(struct run_options *o, const char *arg)
+static int add_disk(struct run_options *o, const char *arg)
 {
-	char *end;
-	unsigned long n = strtoul(arg, &end, 10);
+	static const struct {
+		const char *suffix;
+		enum disk_use use;
+	} uses[] = {{",ro", DISK_READ_ONLY}, {",remap", DISK_REMAP}, {"", DISK_READ_WRITE}};
+	struct run_disk *d = &o->disk[o->disk_count];
+	size_t size = strlen(arg), i = 0, n;
 
-	if (*arg < '0' || *arg > '9' || *end || n < 1 || n > RUN_MAX_COUNT)
-		return bad("count", arg, "give a number from 1 to 4096");
-	o->count = (unsigned int)n;
+	if (o->disk_count == DISK_MAX)
+		return bad(o, "disk", arg, "a guest has at most 4 disks");
+	while (n = strlen(uses[i].suffix), size < n || strcmp(arg + size - n, uses[i].suffix))
+		i++;
+	if (size == n)
+		return bad(o, "disk", arg, "give the name of a file, and ,ro behind it if it is only to be read");
+	*d = (struct run_disk){.path = strndup(arg, size - n), .use = uses[i].use};
+	if (!d->path)
+		return log_errno(ENOMEM, "name of a disk");
+	o->disk_count++;
 	return 0;
 }
 
-static int set_timeout(struct run_options *o, const char *arg)
-{
-	char *end;
-	double s = strtod(arg, &end);
-
-	if (end == arg || *end || !(s > 0) || s > MAX_TIMEOUT_S)
-		return bad("timeout", arg, "give a number of seconds above 0");
-	o->timeout_ms = (uint64_t)ceil(s * 1000);
-	return 0;
-}
-
-static int set_huge(struct run_options *o, const char *arg)
-{
-	if (strcmp(arg, "on") && strcmp(arg, "off"))
-		return bad("hugepages", arg, "give on or off");
-	o->huge = strcmp(arg, "on") ? MEM_HUGE_NEVER : MEM_HUGE_ADVISE;
-	return 0;
-}
-
-static int set_log(const char *arg)
+static int set_log(const struct run_options *o, const char *arg)
 {
 	enum log_level level;
 
 	if (log_level_parse(arg, &level) < 0)
-		return bad("log", arg, "give error, warn, info or debug");
+		return bad(o, "log", arg, "give error, warn, info or debug");
 	log_set_level(level);
 	return 0;
 }
@@ -160,23 +140,12 @@ static int set_log(const char *arg)
 struct parse {
 	struct run_options *options;
 	const struct program *program;
-	size_t used; /* of options->cmdline */
 };
 
 /* Adds a word to the guest's command line. */
 static int add_word(struct parse *p, const char *word)
 {
-	size_t size = strlen(word), used = p->used;
-	char *line = realloc(p->options->cmdline, used + size + 2);
-
-	if (!line)
-		return log_errno(ENOMEM, "command line");
-	if (used)
-		line[used++] = ' ';
-	memcpy(line + used, word, size + 1);
-	p->options->cmdline = line;
-	p->used = used + size;
-	return 0;
+	return option_add_word("command line", &p->options->cmdline, word);
 }
 
 /* The first argument is the image; what follows `--` is for the guest. */
@@ -191,24 +160,32 @@ static int add_arg(struct parse *p, char *arg, bool after_dashes)
 	return add_word(p, arg);
 }
 
-static int set_option(struct parse *p, int key, const char *arg)
+int run_options_set(struct run_options *o, const struct program *program, int key, const char *arg)
 {
-	struct run_options *o = p->options;
-
 	switch (key) {
-	case KEY_MMU: return set_mmu(o, p->program, arg);
-	case KEY_CPU: return set_cpu(o, arg);
-	case KEY_MEM: return set_mem(o, arg);
-	case KEY_APPEND: return add_word(p, arg);
-	case KEY_INITRD: return set_file(&o->initrd, "initrd", arg);
-	case KEY_CONSOLE: return set_console(o, arg);
-	case KEY_COUNT: return set_count(o, arg);
-	case KEY_CONTROL: return set_file(&o->control, "control", arg);
-	case KEY_TIMEOUT: return set_timeout(o, arg);
-	case KEY_STATS: return set_file(&o->stats, "stats", arg);
-	case KEY_HUGE: return set_huge(o, arg);
-	case KEY_LOG: return set_log(arg);
-	default: return ARGP_ERR_UNKNOWN;
+	case RUN_KEY_MMU: return set_mmu(o, program, arg);
+	case RUN_KEY_CPU: return option_cpu(o->command, arg, &o->cpu);
+	case RUN_KEY_MEM: return option_mem(o->command, arg, &o->mem);
+	case RUN_KEY_APPEND: return option_add_word("command line", &o->cmdline, arg);
+	case RUN_KEY_INITRD: return set_file(o, &o->initrd, "initrd", arg);
+	case RUN_KEY_CONSOLE: return set_console(o, arg);
+	case RUN_KEY_MODULE: return add_module(o, arg);
+	case RUN_KEY_DISK: return add_disk(o, arg);
+	case RUN_KEY_VIRTIO_CONSOLE: o->virtio_console = true; return 0;
+	case RUN_KEY_COUNT: return option_number(o->command, "count", arg, RUN_MAX_COUNT, &o->count);
+	case RUN_KEY_CONTROL: return set_file(o, &o->control, "control", arg);
+	case RUN_KEY_TIMEOUT: return option_timeout(o->command, arg, &o->timeout_ms);
+	case RUN_KEY_STATS: return set_file(o, &o->stats, "stats", arg);
+	case RUN_KEY_HUGE:
+		o->huge_said = true;
+		return option_huge(o->command, arg, &o->huge);
+	case RUN_KEY_CHECKPOINT: return set_file(o, &o->checkpoint, "checkpoint", arg);
+	case RUN_KEY_CHECKPOINT_EVERY: return option_number(o->command, "checkpoint-every", arg, 3600000, &o->checkpoint_every);
+	case RUN_KEY_LOG: return set_log(o, arg);
+	default:
+		if (key < RUN_KEY_SOLO5 || key >= RUN_KEY_SOLO5 + SOLO5_OPTION_KINDS)
+			return ARGP_ERR_UNKNOWN;
+		return solo5_options_add(&o->solo5, (enum solo5_option_kind)(key - RUN_KEY_SOLO5), arg);
 	}
 }
 
@@ -220,8 +197,25 @@ static error_t on_key(int key, char *arg, struct argp_state *state)
 	if (key == ARGP_KEY_ARG)
 		r = add_arg(p, arg, state->quoted && state->next > state->quoted);
 	else
-		r = set_option(p, key, arg);
+		r = run_options_set(p->options, p->program, key, arg);
 	return r < 0 ? -r : r;
+}
+
+static int check_sharing(const struct run_options *o)
+{
+	for (unsigned int i = 0; i < o->disk_count; i++)
+		if (o->count > 1 && o->disk[i].use == DISK_READ_WRITE)
+			return bad(o, "disk", o->disk[i].path, "several guests (--count) can only share a disk that is read-only: add ,ro");
+	return 0;
+}
+
+int run_options_check(const struct run_options *o)
+{
+	if (o->checkpoint_every && !o->checkpoint)
+		return log_bad(EINVAL, "%s: --checkpoint-every: give --checkpoint, too", o->command);
+	if (o->checkpoint && o->count > 1)
+		return bad(o, "checkpoint", o->checkpoint, "not with several guests (--count)");
+	return check_sharing(o);
 }
 
 int run_options_parse(struct run_options *o, const struct program *program, int argc, char **argv)
@@ -230,17 +224,27 @@ int run_options_parse(struct run_options *o, const struct program *program, int 
 	struct parse p = {.options = o, .program = program};
 	int r;
 
-	*o = (struct run_options){.mmu = program->mmus[0], .mem = DEFAULT_MEM, .count = 1};
+	*o = (struct run_options){.command = "run", .mmu = program->mmus[0], .count = 1};
+	solo5_options_open_names(argc, argv, options);
 	r = command_line_parse(&argp, argc, argv, &p);
 	if (r < 0)
 		return r;
 	if (!o->image)
 		return log_bad(EINVAL, "run: no image named; try `penumbra run --help`");
+	r = run_options_check(o);
+	if (r < 0)
+		return r;
 	return o->cmdline ? 0 : add_word(&p, "");
 }
 
 void run_options_free(struct run_options *o)
 {
+	for (unsigned int i = 0; i < o->module_count; i++)
+		free(o->module_text[i]);
+	o->module_count = 0;
+	for (unsigned int i = 0; i < o->disk_count; i++)
+		free(o->disk[i].path);
+	o->disk_count = 0;
 	free(o->cmdline);
 	o->cmdline = NULL;
 }

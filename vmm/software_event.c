@@ -27,21 +27,31 @@ static int code_byte(struct mem *m, const struct cpu_state *cs, uint64_t gva)
 	return w.fault || mem_read(m, w.gpa, &byte, sizeof(byte)) < 0 ? -1 : byte;
 }
 
-static bool lies_behind(struct mem *m, const struct cpu_state *cs, int vector)
+unsigned int software_event_length(struct mem *m, const struct cpu_state *cs, uint8_t vector)
 {
 	int last = code_byte(m, cs, cs->rip - 1);
 
-	if (vector == VECTOR_BP && last == OPCODE_INT3)
-		return true;
-	return (vector == VECTOR_BP || vector == VECTOR_OF) && last == vector &&
-	       code_byte(m, cs, cs->rip - 2) == OPCODE_INT;
+	if ((vector == VECTOR_BP || vector == VECTOR_OF) && last == vector && code_byte(m, cs, cs->rip - 2) == OPCODE_INT)
+		return 2;
+	return vector == VECTOR_BP && last == OPCODE_INT3 ? 1 : 0;
 }
 
-enum software_event software_event_at(struct mem *m, const struct cpu_state *cs, const struct kvm_vcpu_events *told)
+/* Something that KVM does tell of keeps interrupts away, so that nothing follows from their being refused. */
+static bool tells_why(const struct kvm_vcpu_events *told)
 {
+	return told->exception.injected || told->exception.pending || told->interrupt.injected ||
+	       told->interrupt.shadow || told->nmi.injected;
+}
+
+enum software_event software_event_at(struct mem *m, const struct cpu_state *cs, const struct kvm_vcpu_events *told,
+				      const struct kvm_run *run)
+{
+	bool behind = software_event_length(m, cs, told->exception.nr) && !run->ready_for_interrupt_injection;
 	int next = code_byte(m, cs, cs->rip);
 
+	if (behind && run->if_flag && !tells_why(told))
+		return SOFTWARE_EVENT_QUEUED;
 	if (next == OPCODE_INT || next == OPCODE_INT3)
 		return SOFTWARE_EVENT_NEXT;
-	return lies_behind(m, cs, told->exception.nr) ? SOFTWARE_EVENT_BEHIND : SOFTWARE_EVENT_NONE;
+	return behind ? SOFTWARE_EVENT_MAYBE : SOFTWARE_EVENT_NONE;
 }

@@ -2,14 +2,25 @@
 
 #include <errno.h>
 #include <jansson.h>
+#include <limits.h>
+#include <stdint.h>
 #include <string.h>
 
 #include "vmm/exit.h"
 #include "vmm/fleet.h"
 #include "vmm/log.h"
+#include "vmm/printable.h"
 #include "vmm/private_memory.h"
 #include "vmm/program.h"
 #include "vmm/run_options.h"
+
+/* JSON takes UTF-8 only, and a file's name need not be that. */
+static json_t *name_string(const char *name)
+{
+	char text[PATH_MAX];
+
+	return json_string(printable(text, sizeof(text), name, SIZE_MAX));
+}
 
 static json_t *end_object(const struct vm_end *end)
 {
@@ -38,17 +49,68 @@ static json_t *counters_object(const struct mmu_stats *mmu)
 	return o;
 }
 
-json_t *stats_guest(const struct fleet_member *m)
+/* What each disk was asked for, and how often the guest and we had to tell one another. */
+static json_t *disk_object(const struct virtio_block *b)
 {
-	const struct vm *vm = &m->vm;
+	const struct virtio_block_stats *s = &b->stats;
+
+	return json_pack("{s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "path", name_string(b->disk->path), "reads",
+			 (json_int_t)s->reads, "read_bytes", (json_int_t)s->read_bytes, "remapped_bytes", (json_int_t)s->remapped_bytes, "writes",
+			 (json_int_t)s->writes, "written_bytes", (json_int_t)s->written_bytes, "flushes", (json_int_t)s->flushes,
+			 "errors", (json_int_t)s->errors, "notifications", (json_int_t)b->v.notified, "interrupts",
+			 (json_int_t)b->v.interrupted);
+}
+
+/* NULL for a guest without disks. */
+static json_t *disks_array(const struct vm *vm)
+{
+	json_t *disks = vm->virtio.block_count ? json_array() : NULL;
+
+	for (unsigned int i = 0; i < vm->virtio.block_count; i++)
+		json_array_append_new(disks, disk_object(&vm->virtio.block[i]));
+	return disks;
+}
+
+/* NULL for a guest whose RAM was always there and never protected. */
+static json_t *userfaults_object(struct userfault *u)
+{
+	struct userfault_stats s;
+
+	if (!u->open)
+		return NULL;
+	userfault_stats(u, &s);
+	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "absent", (json_int_t)userfault_absent_count(u),
+			 "fetched", (json_int_t)s.fetched, "ahead", (json_int_t)s.ahead, "prefetched", (json_int_t)s.prefetched,
+			 "zeroed", (json_int_t)s.zeroed, "saved_at_fault", (json_int_t)s.saved_at_fault, "saved_behind",
+			 (json_int_t)s.saved_behind, "min_ns", (json_int_t)s.answer.min_ns, "median_ns",
+			 (json_int_t)latency_quantile(&s.answer, .5), "high_ns", (json_int_t)latency_quantile(&s.answer, .99));
+}
+
+/* NULL for a guest that nobody has saved. Times are sums. */
+static json_t *saves_object(const struct save_stats *s)
+{
+	if (!s->saved && !s->failed)
+		return NULL;
+	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "saved", (json_int_t)s->saved, "failed",
+			 (json_int_t)s->failed, "joined", (json_int_t)s->joined, "prepare_us", (json_int_t)(s->prepare_ns / 1000), "pause_us",
+			 (json_int_t)(s->pause_ns / 1000), "longest_pause_us", (json_int_t)(s->longest_pause_ns / 1000), "behind_us",
+			 (json_int_t)(s->behind_ns / 1000), "write_us", (json_int_t)(s->write_ns / 1000), "copied",
+			 (json_int_t)s->copied, "protected", (json_int_t)s->protected, "pages", (json_int_t)s->pages, "zero_pages",
+			 (json_int_t)s->zero_pages, "bytes", (json_int_t)s->bytes);
+}
+
+json_t *stats_guest(struct fleet_member *m)
+{
+	struct vm *vm = &m->vm;
 	struct mmu_stats mmu = {0};
 
 	if (vm->attached)
 		vm->mmu->stats(vm, &mmu);
-	return json_pack("{s:i, s:o, s:I, s:o, s:I, s:I, s:o*, s:I}", "number", (int)vm->number, "ended", end_object(&vm->end),
-			 "positions", (json_int_t)vm->vcpu.port.position, "exits", exits_object(&vm->vcpu),
+	return json_pack("{s:i, s:o, s:s, s:I, s:o, s:I, s:I, s:o*, s:o*, s:o*, s:o*, s:I}", "number", (int)vm->number, "ended",
+			 end_object(&vm->end), "mmu_now", vm->mmu->name, "positions", (json_int_t)vm->vcpu.port.position, "exits", exits_object(&vm->vcpu),
 			 "hidden_faults", (json_int_t)mmu.hidden_faults, "pte_writes", (json_int_t)mmu.pte_writes,
-			 "shadow", counters_object(&mmu), "wall_us", (json_int_t)(fleet_member_ns(m) / 1000));
+			 "shadow", counters_object(&mmu), "disks", disks_array(vm), "userfaults",
+			 userfaults_object(&vm->userfault), "saves", saves_object(&vm->saves), "wall_us", (json_int_t)(fleet_member_ns(m) / 1000));
 }
 
 static json_t *fleet_object(const struct fleet *f)
@@ -57,7 +119,7 @@ static json_t *fleet_object(const struct fleet *f)
 	uint64_t start = UINT64_MAX, end = 0, positions = 0;
 
 	for (unsigned int i = 0; i < f->count; i++) {
-		const struct fleet_member *m = &f->members[i];
+		struct fleet_member *m = &f->members[i];
 
 		json_array_append_new(guests, stats_guest(m));
 		start = m->start_ns < start ? m->start_ns : start;
@@ -100,7 +162,7 @@ int stats_write(FILE *out, const struct fleet *f, const struct program *p, const
 	if (r < 0)
 		return r;
 	root = fleet_object(f);
-	json_object_set_new(root, "image", json_string(o->image));
+	json_object_set_new(root, "image", name_string(o->image));
 	json_object_set_new(root, "mmu", json_string(o->mmu->name));
 	json_object_set_new(root, "host_mmu", json_string(p->host_mmu));
 	json_object_set_new(root, "mem_kib", json_integer((json_int_t)(o->mem >> 10)));

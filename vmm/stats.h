@@ -13,7 +13,7 @@ struct program;
 struct run_options;
 
 /* One VM's part, so far; its vCPU's thread only, or when it has ended. The caller's to json_decref(). */
-json_t *stats_guest(const struct fleet_member *m);
+json_t *stats_guest(struct fleet_member *m);
 
 /* Opens the file for statistics before the run, so that a bad path is found out first; "-": stderr. NULL and logged. */
 FILE *stats_open(const char *path);

@@ -102,7 +102,7 @@ int symbols_read(struct symbols *s, const struct image *im)
 	s->elf = elf_begin(im->fd, ELF_C_READ, NULL);
 	if (!s->elf || !find_tables(s->elf, &table, &names))
 		return 0;
-	count = table->d_size / sizeof(Elf64_Sym);
+	count = table->d_size / gelf_fsize(s->elf, ELF_T_SYM, 1, EV_CURRENT);
 	s->symbol = calloc(count + 1, sizeof(*s->symbol));
 	if (!s->symbol) {
 		symbols_free(s);

@@ -4,6 +4,7 @@
 #include <limits.h>
 #include <linux/futex.h>
 #include <linux/kvm.h>
+#include <poll.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
@@ -65,7 +66,7 @@ int vcpu_create(struct vcpu *v, struct vm *vm)
 {
 	int r;
 
-	*v = (struct vcpu){.vm = vm, .armed = CLOCK_NEVER, .port.bus = &vm->bus};
+	*v = (struct vcpu){.vm = vm, .armed = CLOCK_NEVER, .port = {.bus = &vm->bus, .mem = &vm->mem}};
 	pthread_mutex_init(&v->lock, NULL);
 	v->fd = kvm_create_vcpu(vm->fd, 0);
 	if (v->fd < 0)
@@ -224,9 +225,20 @@ void vcpu_forget_timer(struct vcpu *v)
 	v->armed = ARMED_UNKNOWN;
 }
 
+/*
+ * KVM_RUN, unless RAM is lost: an instruction that KVM was interpreting may have gone on with zeros, and no exit of its counts.
+ * That it was lost is told before anybody sees a zero, so it is asked afterwards.
+ */
+static int run(struct vcpu *v)
+{
+	int r = mem_is_lost(&v->vm->mem) ? -ECANCELED : kvm_run(v->fd);
+
+	return mem_is_lost(&v->vm->mem) ? -ECANCELED : r;
+}
+
 static int enter(struct vcpu *v)
 {
-	int r = kvm_run(v->fd);
+	int r = run(v);
 
 	if (r == -EINTR) {
 		v->exits_interrupted++;
@@ -279,13 +291,28 @@ void vcpu_sleep(struct vcpu *v)
 	wait_for_kick(v, next == CLOCK_NEVER ? NULL : &timeout);
 }
 
+/* A kick raises `kicked` before it signals, and the signal stays away from here until ppoll() waits: none is lost. */
+void vcpu_sleep_watching(struct vcpu *v, struct pollfd *fds, unsigned int count)
+{
+	uint64_t next = clock_next(&v->vm->clock), now = clock_now(&v->vm->clock);
+	struct timespec timeout = to_timespec(next > now ? next - now : 0);
+	sigset_t kicks, before;
+
+	sigemptyset(&kicks);
+	sigaddset(&kicks, kick_signal());
+	pthread_sigmask(SIG_BLOCK, &kicks, &before);
+	if (!atomic_load(&v->kicked))
+		ppoll(fds, count, next == CLOCK_NEVER ? NULL : &timeout, &before);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+}
+
 int vcpu_drain(struct vcpu *v)
 {
 	int r;
 
 	for (;;) {
 		__atomic_store_n(&v->run->immediate_exit, 1, __ATOMIC_SEQ_CST);
-		r = kvm_run(v->fd);
+		r = run(v);
 		if (r == -EINTR)
 			return 0;
 		if (r < 0)

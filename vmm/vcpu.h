@@ -17,6 +17,7 @@
 
 struct cpu_state;
 struct kvm_run;
+struct pollfd;
 struct vm;
 
 #define VCPU_EXIT_KINDS 48 /* KVM_EXIT_* below this are counted one by one */
@@ -75,7 +76,7 @@ void vcpu_take_work(struct vcpu *v);
  */
 void vcpu_close_mailbox(struct vcpu *v);
 
-/* Own thread: enters the guest once. Returns as kvm_run(); the exit is counted. */
+/* Own thread: enters the guest once. Returns as kvm_run(), or -ECANCELED if RAM is lost; the exit is counted. */
 int vcpu_enter(struct vcpu *v);
 
 /* Own thread: has the next vcpu_enter() arm the timer anew, because the VM's clock has left the host's. */
@@ -83,6 +84,9 @@ void vcpu_forget_timer(struct vcpu *v);
 
 /* Own thread: sleeps until kicked or until the VM's clock reaches its next timer. */
 void vcpu_sleep(struct vcpu *v);
+
+/* The same, and a descriptor that is as `fds` ask ends the sleep, too. */
+void vcpu_sleep_watching(struct vcpu *v, struct pollfd *fds, unsigned int count);
 
 /* Own thread: sleeps until kicked, whatever the clock says. */
 void vcpu_wait(struct vcpu *v);
@@ -93,6 +97,6 @@ int vcpu_enter_briefly(struct vcpu *v, unsigned int us);
 /*
  * Own thread: completes a port or MMIO operation that is half done inside KVM, so that the vCPU stands between two guest
  * instructions. May complete further accesses of the same instruction, which go through the exit table as always.
- * Returns 0 or a logged -errno.
+ * Returns 0, -ECANCELED if RAM is lost, or a logged -errno.
  */
 int vcpu_drain(struct vcpu *v);

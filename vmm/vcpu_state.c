@@ -9,9 +9,6 @@
 #include "vmm/kvm.h"
 #include "vmm/vcpu.h"
 
-#define VECTOR_BP 3
-#define VECTOR_OF 4
-
 _Static_assert(sizeof(struct kvm_xsave) == CPU_XSAVE_SIZE, "KVM's XSAVE area");
 
 /* Where each general register lies in struct kvm_regs, by enum cpu_gpr. */
@@ -233,18 +230,6 @@ static int set_events(struct vcpu *v, const struct cpu_state *cs)
 	};
 
 	return kvm_set_events(v->fd, &e);
-}
-
-bool vcpu_hides_exception(struct vcpu *v, uint8_t *vector)
-{
-	struct kvm_vcpu_events e;
-
-	/* Of all that makes KVM refuse an interrupt to a guest with IF = 1, it reports everything but this. */
-	if (!v->run->if_flag || v->run->ready_for_interrupt_injection || kvm_get_events(v->fd, &e) < 0)
-		return false;
-	*vector = e.exception.nr;
-	return (*vector == VECTOR_BP || *vector == VECTOR_OF) && !e.exception.injected && !e.exception.pending &&
-	       !e.interrupt.injected && !e.interrupt.shadow && !e.nmi.injected;
 }
 
 static int get_xsave(struct vcpu *v, struct cpu_state *cs)

@@ -5,7 +5,6 @@
 #pragma once
 
 #include <linux/kvm.h>
-#include <stdbool.h>
 #include <stdint.h>
 
 #include "vmm/cpu_state.h"
@@ -30,14 +29,6 @@ int vcpu_set_parts(struct vcpu *v, const struct cpu_state *cs, unsigned int part
 /* All parts, and `halted`. */
 int vcpu_get_state(struct vcpu *v, struct cpu_state *cs);
 int vcpu_set_state(struct vcpu *v, const struct cpu_state *cs);
-
-/*
- * KVM keeps a soft exception that it has yet to deliver (#BP of INT3, #OF of INT 4) to itself: where RIP still stands on the
- * instruction, that will be executed again. On a host whose KVM has moved RIP behind it, the event would be lost with the
- * next import. True if one is waiting, with its vector; only a vCPU with IF = 1 shows it. The vCPU has been in KVM_RUN
- * since its state was last set.
- */
-bool vcpu_hides_exception(struct vcpu *v, uint8_t *vector);
 
 /* One MSR of the state, as the vCPU has it now. Return 0 or a logged -errno. */
 int vcpu_read_msr(struct vcpu *v, enum cpu_msr msr, uint64_t *value);

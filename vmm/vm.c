@@ -15,6 +15,7 @@
 #include "vmm/log.h"
 
 #define IRQ_TIMER 0
+#define IRQ_KEYBOARD 1
 #define IRQ_COM1 4
 #define IRQ_RTC 8
 
@@ -48,12 +49,23 @@ int vm_end_status(const struct vm_end *end)
 	return status < 0 ? end->code : status;
 }
 
+/* Nothing that is seen of a guest that has zeros for its data is its own doing, or the user's. */
+static void end_for_lost_ram(struct vm *vm)
+{
+	vm->end.kind = VM_HOST_FAILED;
+	snprintf(vm->end.reason, sizeof(vm->end.reason), "%s", vm->ram_lost);
+}
+
 void vm_end(struct vm *vm, enum vm_end_kind kind, uint8_t code, const char *fmt, ...)
 {
 	va_list args;
 
 	if (vm_ended(vm))
 		return;
+	if (mem_is_lost(&vm->mem)) {
+		end_for_lost_ram(vm);
+		return;
+	}
 	vm->end.kind = kind;
 	vm->end.code = code;
 	if (kind == VM_KILLED || kind == VM_TIMED_OUT)
@@ -68,13 +80,29 @@ void vm_fail_said(struct vm *vm, const char *what, int error)
 	if (vm_ended(vm))
 		return;
 	vm_fail(vm, "%s: %s", what, strerrordesc_np(-error));
-	vm->end.said = true;
+	vm->end.said = !mem_is_lost(&vm->mem); /* nobody has said why that is */
 }
 
 void vm_ask_end(struct vm *vm, enum vm_end_kind kind)
 {
-	atomic_store(&vm->asked_end, kind);
+	int none = VM_RUNNING;
+
+	atomic_compare_exchange_strong(&vm->asked_end, &none, kind);
 	vcpu_kick(&vm->vcpu);
+}
+
+/*
+ * Any thread, before anybody sees what is not there any more: a vCPU that waits for the page has a signal pending when it goes
+ * on, so that KVM_RUN returns and vcpu.c sees what happened.
+ */
+static void on_ram_lost(void *arg, const char *reason)
+{
+	struct vm *vm = arg;
+
+	snprintf(vm->ram_lost, sizeof(vm->ram_lost), "%s", reason);
+	atomic_store(&vm->mem.lost, true);
+	if (vm->vcpu.run)
+		vm_ask_end(vm, VM_HOST_FAILED);
 }
 
 void vm_pause(struct vm *vm, bool pause)
@@ -131,14 +159,31 @@ static int forget_translations(struct vm *vm)
 	return r < 0 ? r : slots_forget(&vm->slots);
 }
 
+/* Requests of disks may be under way: they know nothing of the vCPU. */
+static int export_vcpu(struct vm *vm, struct cpu_state *cs)
+{
+	int r = vcpu_drain(&vm->vcpu);
+
+	if (r < 0 || vm_ended(vm))
+		return r;
+	return vm->mmu->export_state(&vm->vcpu, cs);
+}
+
+int vm_settle(struct vm *vm, struct cpu_state *cs)
+{
+	int r = export_vcpu(vm, cs);
+
+	if (r == 0 && !vm_ended(vm))
+		virtio_devices_settle(&vm->virtio);
+	return r;
+}
+
 int vm_change_mmu(struct vm *vm, const struct mmu_ops *to)
 {
 	const struct mmu_ops *from = vm->mmu;
 	struct cpu_state cs;
-	int r = vcpu_drain(&vm->vcpu);
+	int r = export_vcpu(vm, &cs);
 
-	if (r == 0)
-		r = from->export_state(&vm->vcpu, &cs);
 	if (r < 0 || vm_ended(vm) || from == to)
 		return r;
 	from->window(&vm->vcpu, false); /* a wish of the old mode would stop the new one */
@@ -156,6 +201,21 @@ static void on_exit_port(void *arg, uint8_t code)
 	vm_end(arg, VM_EXITED, code, "the guest ended with code %u", code);
 }
 
+static void on_pc_reset(void *arg, const char *how)
+{
+	vm_end(arg, VM_EXITED, 0, "the guest reset the machine by %s", how);
+}
+
+static void on_pc_end(void *arg, enum pc_end end, uint8_t status)
+{
+	if (end == PC_RESET)
+		on_pc_reset(arg, "a reset port");
+	else if (end == PC_POWER_OFF)
+		vm_end(arg, VM_EXITED, status, "the guest switched the machine off");
+	else
+		vm_end(arg, VM_EXITED, status, "the guest ended with status %u by the debug-exit port", status);
+}
+
 static uint64_t wall_ns(void)
 {
 	struct timespec ts;
@@ -169,7 +229,7 @@ static struct irq_line line(struct vm *vm, unsigned int n)
 	return (struct irq_line){.set = pic_set_irq, .controller = &vm->pic, .n = n};
 }
 
-static void add_devices(struct vm *vm)
+static void add_devices(struct vm *vm, const struct vm_config *config)
 {
 	bus_init(&vm->bus);
 	clock_init(&vm->clock, NULL, NULL, wall_ns());
@@ -177,21 +237,42 @@ static void add_devices(struct vm *vm)
 	pit_init(&vm->pit, &vm->bus, &vm->clock, line(vm, IRQ_TIMER));
 	uart_init(&vm->uart, &vm->bus, line(vm, IRQ_COM1), console_put, &vm->console);
 	rtc_init(&vm->rtc, &vm->bus, &vm->clock, line(vm, IRQ_RTC));
-	abi_device_init(&vm->abi, &vm->bus, &vm->clock, on_exit_port, vm);
+	if (image_is_pc(vm->image)) {
+		i8042_init(&vm->keyboard, &vm->bus, line(vm, IRQ_KEYBOARD), on_pc_reset, vm);
+		pci_init(&vm->pci, &vm->bus);
+		pc_power_init(&vm->power, &vm->bus, &vm->pci, on_pc_end, vm);
+	} else if (vm->image->kind == IMAGE_SOLO5) {
+		solo5_device_init(&vm->solo5, vm);
+	} else {
+		abi_device_init(&vm->abi, &vm->bus, &vm->clock, on_exit_port, vm);
+	}
+	virtio_devices_init(&vm->virtio, vm, config->disks, config->disk_count, config->virtio_console);
 }
 
-/* Loads the image and sets the first vCPU before its first instruction. */
-static int boot(struct vm *vm, const struct vm_config *config)
+static int load_image(struct vm *vm, const struct vm_config *config, struct cpu_state *cs)
 {
-	struct cpu_state cs;
 	int r = image_load(config->image, &vm->mem);
 
-	if (r < 0)
-		return r;
-	r = boot_prepare(vm, config, &cs);
-	if (r < 0)
-		return r;
-	return vm->mmu->import_state(&vm->vcpu, &cs);
+	return r < 0 ? r : boot_prepare(vm, config, cs);
+}
+
+/* Sets the first vCPU before its next instruction. */
+static int boot(struct vm *vm, const struct vm_config *config)
+{
+	const struct vm_origin *origin = config->origin;
+	struct cpu_state cs;
+	int r = origin ? origin->bring(origin, vm, &cs) : load_image(vm, config, &cs);
+
+	return r < 0 ? r : vm->mmu->import_state(&vm->vcpu, &cs);
+}
+
+static int make_cpu(struct vm *vm, const struct vm_config *config)
+{
+	const struct kvm_cpuid2 *supported = config->kvm->supported;
+
+	if (config->origin)
+		return cpu_model_recreate(&config->origin->cpu, supported, &vm->cpuid, &vm->abi_cpu);
+	return cpu_model_create(config->cpu, supported, &vm->cpuid, &vm->abi_cpu);
 }
 
 int vm_create(struct vm *vm, const struct vm_config *config)
@@ -199,14 +280,17 @@ int vm_create(struct vm *vm, const struct vm_config *config)
 	int r;
 
 	*vm = (struct vm){.kvm = config->kvm, .image = config->image, .mmu = config->mmu, .number = config->number};
-	add_devices(vm);
+	add_devices(vm, config);
+	r = solo5_units_open(&vm->solo5.units, config->image, config->solo5);
+	if (r < 0)
+		goto devices;
 	r = console_init(&vm->console, vm, &config->console);
 	if (r < 0)
-		return r;
+		goto units;
 	r = mem_create(&vm->mem, config->mem, config->huge);
 	if (r < 0)
 		goto console;
-	r = cpu_model_create(config->cpu, config->kvm->supported, &vm->cpuid, &vm->abi_cpu);
+	r = make_cpu(vm, config);
 	if (r < 0)
 		goto mem;
 	vm->fd = r = kvm_create_vm(config->kvm);
@@ -216,6 +300,7 @@ int vm_create(struct vm *vm, const struct vm_config *config)
 	if (r < 0)
 		goto close;
 	dirty_init(&vm->dirty, &vm->mem, &vm->slots);
+	userfault_init(&vm->userfault, &vm->mem, on_ram_lost, vm);
 	r = vcpu_create(&vm->vcpu, vm);
 	if (r < 0)
 		goto dirty;
@@ -231,6 +316,7 @@ detach:
 vcpu:
 	vcpu_destroy(&vm->vcpu);
 dirty:
+	userfault_destroy(&vm->userfault);
 	dirty_destroy(&vm->dirty);
 	slots_destroy(&vm->slots);
 close:
@@ -241,11 +327,19 @@ mem:
 	mem_destroy(&vm->mem);
 console:
 	console_destroy(&vm->console);
+units:
+	solo5_units_close(&vm->solo5.units);
+devices:
+	virtio_devices_destroy(&vm->virtio);
 	return r;
 }
 
 void vm_destroy(struct vm *vm)
 {
+	if (vm->kept)
+		vm->kept->end(vm->kept, vm);
+	virtio_devices_destroy(&vm->virtio);
+	userfault_destroy(&vm->userfault); /* its thread may kick the vCPU */
 	detach_mmu(vm);
 	vcpu_destroy(&vm->vcpu);
 	dirty_destroy(&vm->dirty);
@@ -254,4 +348,5 @@ void vm_destroy(struct vm *vm)
 	free(vm->cpuid);
 	mem_destroy(&vm->mem);
 	console_destroy(&vm->console);
+	solo5_units_close(&vm->solo5.units);
 }

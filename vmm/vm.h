@@ -6,6 +6,7 @@
  */
 #pragma once
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -15,18 +16,27 @@
 #include "vmm/console.h"
 #include "vmm/cpu_model.h"
 #include "vmm/dirty.h"
+#include "vmm/i8042.h"
 #include "vmm/mem.h"
 #include "vmm/mmu.h"
+#include "vmm/pc_power.h"
+#include "vmm/pci.h"
 #include "vmm/pic8259.h"
 #include "vmm/pit8254.h"
 #include "vmm/rtc.h"
+#include "vmm/save_stats.h"
 #include "vmm/slots.h"
+#include "vmm/solo5_device.h"
 #include "vmm/uart16550.h"
+#include "vmm/userfault.h"
 #include "vmm/vcpu.h"
+#include "vmm/virtio_devices.h"
 
+struct cpu_state;
 struct image;
 struct kvm;
 struct kvm_cpuid2;
+struct solo5_options;
 
 enum vm_end_kind {
 	VM_RUNNING,
@@ -47,17 +57,45 @@ struct vm_end {
 	char reason[224];
 };
 
+/* A file for the guest, with a string of its own. */
+struct vm_module {
+	const char *path, *cmdline;
+};
+
+#define VM_MAX_MODULES 16u
+
+/*
+ * Where a guest comes from that is not booted: whoever has its state embeds this, and brings it. RAM is all zero, the devices
+ * are reset, and the clock stands at 0. Returns 0 or a logged -errno.
+ */
+struct vm_origin {
+	int (*bring)(const struct vm_origin *o, struct vm *vm, struct cpu_state *cs);
+	struct cpu_features cpu; /* in place of a model and what the host adds to it */
+};
+
+/* What a feature keeps for a VM: whoever embeds this is told when the VM is destroyed, its guest gone and all else still there. */
+struct vm_keep {
+	void (*end)(struct vm_keep *k, struct vm *vm);
+};
+
 struct vm_config {
 	const struct kvm *kvm;
 	const struct mmu_ops *mmu;
 	const struct image *image;
+	const struct vm_origin *origin; /* NULL = the image is booted */
 	const char *cmdline;	 /* what the guest gets as its command line */
 	const char *initrd;	 /* path, NULL = none */
+	const struct vm_module *module;	/* further files for the guest, in order */
+	unsigned int module_count;
+	const struct solo5_options *solo5; /* devices for a Solo5 unikernel, NULL = none */
 	enum cpu_model cpu;
 	uint64_t mem;		 /* bytes of RAM */
 	enum mem_huge huge;
 	unsigned int number;	 /* of this VM in the process, from 0 */
 	struct console_config console;
+	struct disk *disks;	 /* open; must outlive the VM */
+	unsigned int disk_count; /* at most DISK_MAX */
+	bool virtio_console;	 /* input goes to a virtio console instead of the UART; output comes from both */
 };
 
 struct vm {
@@ -70,29 +108,45 @@ struct vm {
 	struct mem mem;
 	struct slots slots;
 	struct dirty dirty;
+	struct userfault userfault;
+	struct save_stats saves;
+	struct vm_keep *kept; /* NULL = nothing */
 	struct bus bus;
 	struct clock clock;
 	struct pic8259 pic;
 	struct pit8254 pit;
 	struct uart16550 uart;
 	struct rtc rtc;
-	struct abi_device abi;
+	struct abi_device abi; /* all but kernels of a PC have it: image_is_pc() */
+	struct i8042 keyboard; /* they have these two instead */
+	struct pc_power power;
+	struct pci pci;
+	struct solo5_device solo5; /* Solo5 unikernels have this one instead */
+	struct virtio_devices virtio;
 	struct console console;
 	struct vcpu vcpu;
 	const struct mmu_ops *mmu;
 	void *mmu_data; /* the backend's */
 	bool attached;	/* to `mmu`; false only while that is being made, or has failed */
 	struct vm_end end;
-	bool paused; /* the guest and its clock stand still */
-	_Atomic int asked_end; /* enum vm_end_kind that another thread asked for */
+	_Atomic bool paused; /* the guest and its clock stand still */
+	_Atomic int asked_end; /* enum vm_end_kind that another thread asked for first */
+	char ram_lost[192];    /* why, once mem_is_lost(); then that is why the VM ends, whatever it does afterwards */
 };
 
 /*
- * Makes a VM ready to run its image. The config and what it points to must outlive the call only, except kvm, mmu and the
- * image, which stays open. Returns 0 or a logged -errno, with nothing left behind.
+ * Makes a VM ready to run its image. The config and what it points to must outlive the call only, except kvm, mmu, the
+ * image, which stays open, and the disks. Returns 0 or a logged -errno, with nothing left behind.
  */
 int vm_create(struct vm *vm, const struct vm_config *config);
 void vm_destroy(struct vm *vm);
+
+/*
+ * The vCPU's thread, between guest runs: has the VM stand between two guest instructions with nothing half done, and exports the
+ * vCPU. From here until the guest runs again all of its state is in *cs, RAM and the devices. The guest may have ended on the
+ * way (vm_ended()): then there is no state. Returns 0 or a logged -errno.
+ */
+int vm_settle(struct vm *vm, struct cpu_state *cs);
 
 /* The vCPU's thread: ends the VM unless it has ended already. The reason is one line, for people. */
 void vm_end(struct vm *vm, enum vm_end_kind kind, uint8_t code, const char *fmt, ...)

@@ -21,3 +21,4 @@ int user_memory_main(int argc, char **argv);
 int user_mmucost_main(int argc, char **argv);
 int user_procs_main(int argc, char **argv);
 int user_shell_main(int argc, char **argv);
+int user_unit_main(int argc, char **argv);

@@ -1,5 +1,5 @@
 /*
- * paging [codes|show] [exhaustive | random N SEED | GROUP]: what the processor makes of page-table entries. Every case
+ * paging [codes|show] [exhaustive [PART PARTS] | random N SEED | GROUP]: what the processor makes of page-table entries. Every case
  * (paging_cases.h) is performed for real, and a checksum of the results printed, by group; with `codes` the results
  * themselves, with `show` every case in words. Which results are right is for others to say.
  */
@@ -12,7 +12,7 @@
 #include "guest/lib/parse.h"
 #include "guest/lib/string.h"
 
-#define USAGE "paging [codes|show] [exhaustive | random N SEED | GROUP]"
+#define USAGE "paging [codes|show] [exhaustive [PART PARTS] | random N SEED | GROUP]"
 #define DEFAULT_RANDOM 2000
 #define RANDOM_MAX 1000000u
 #define MAX_WORDS 5
@@ -121,6 +121,12 @@ static bool select_group(const char *name)
 	return false;
 }
 
+static bool select_part(char **words)
+{
+	return parse_number(words[1], &run.plan.part) && parse_number(words[2], &run.plan.parts) &&
+	       run.plan.parts <= PAGING_PARTS_MAX && run.plan.part < run.plan.parts;
+}
+
 static bool select_cases(char **words, int count)
 {
 	if (count == 0) {
@@ -134,7 +140,7 @@ static bool select_cases(char **words, int count)
 	}
 	if (strcmp(words[0], "exhaustive") == 0) {
 		run.last = PAGING_RANDOM - 1;
-		return count == 1;
+		return count == 1 || (count == 3 && select_part(words));
 	}
 	return count == 1 && select_group(words[0]);
 }

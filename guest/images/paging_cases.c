@@ -170,20 +170,24 @@ const char *paging_group_name(unsigned int group)
 uint64_t paging_group_size(const struct paging_plan *plan, unsigned int group)
 {
 	const struct group *g = &groups[group];
-	uint64_t all = plan->smep ? MODE_SMEP * 2 : MODE_SMEP;
+	uint64_t modes = g->modes ? g->modes : plan->smep ? MODE_SMEP * 2 : MODE_SMEP;
+	uint64_t all = g->per_mode * modes;
 
 	if (g->per_mode == 0)
 		return plan->random_count;
-	return g->per_mode * (g->modes ? g->modes : all);
+	return plan->parts ? (all - plan->part + plan->parts - 1) / plan->parts : all;
 }
 
 struct paging_case paging_case(const struct paging_plan *plan, unsigned int group, uint64_t index)
 {
 	const struct group *g = &groups[group];
 	struct paging_case c = { .mode = 0 };
-	uint64_t seed = g->per_mode ? group * 0x100000ull + index : plan->seed + index;
-	uint64_t noise = random_next(&seed);
+	uint64_t seed, noise;
 
+	if (g->per_mode && plan->parts)
+		index = index * plan->parts + plan->part;
+	seed = g->per_mode ? group * 0x100000ull + index : plan->seed + index;
+	noise = random_next(&seed);
 	if (g->per_mode) {
 		c.mode = mode_of(g, index / g->per_mode);
 		index %= g->per_mode;

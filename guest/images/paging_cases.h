@@ -40,9 +40,12 @@ struct paging_case {
 	bool reload; /* the processor is told of the changed entries by a CR3 load, not by INVLPG */
 };
 
+#define PAGING_PARTS_MAX 97u /* every group has more cases */
+
 /* Which cases there are. */
 struct paging_plan {
 	bool smep; /* the processor has it */
+	uint64_t part, parts; /* of the exhaustive groups only every parts-th case from this one on; 0 parts: all */
 	uint64_t random_count;
 	uint64_t seed;
 };

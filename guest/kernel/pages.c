@@ -133,8 +133,8 @@ uint64_t page_alloc_run(uint64_t wanted, uint64_t *got)
 
 void page_ref(uint64_t gpa)
 {
-	if (gpa >= pages.first)
-		pages.refs[gpa / PAGE_SIZE]++;
+	if (gpa >= pages.first && ++pages.refs[gpa / PAGE_SIZE] == 0)
+		panic("page %lx has too many references", gpa);
 }
 
 static bool drop(uint64_t gpa)

@@ -23,6 +23,7 @@ uint64_t page_alloc_zero(void);
  * left. For many pages at once: cheap for each of them, where the host interprets the kernel.
  */
 uint64_t page_alloc_run(uint64_t wanted, uint64_t *got);
+/* One reference more; the guest ends if a page would have more than 65535. */
 void page_ref(uint64_t gpa);
 /* Drops a reference; the last one frees the page. */
 void page_unref(uint64_t gpa);

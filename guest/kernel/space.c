@@ -6,14 +6,13 @@
 #include "guest/kernel/layout.h"
 #include "guest/kernel/pages.h"
 #include "guest/kernel/paging.h"
+#include "guest/kernel/tables.h"
 #include "guest/kernel/trap.h"
 #include "guest/kernel/user_image.h"
 #include "guest/lib/string.h"
 
 #define SPACE_MAX 64u
 #define SLOT_USER 1u
-#define FRAME_SHIFT 12
-#define LEVELS 4
 
 struct space {
 	uint64_t root; /* 0 = this entry of the table is free */
@@ -49,54 +48,6 @@ static bool region_find(const struct space *space, uint64_t gva, struct region *
 	return false;
 }
 
-static unsigned int table_index(uint64_t gva, unsigned int level)
-{
-	return gva >> (FRAME_SHIFT + 9 * (level - 1)) & (TABLE_ENTRIES - 1);
-}
-
-/* The lowest-level entry of `gva`, or NULL. With `create`, tables are made on the way; NULL then means no memory. */
-static uint64_t *walk(const struct space *space, uint64_t gva, bool create)
-{
-	uint64_t *table = page_pointer(space->root);
-	uint64_t *entry;
-	uint64_t page;
-
-	for (unsigned int level = LEVELS; level > 1; level--) {
-		entry = &table[table_index(gva, level)];
-		if (!(*entry & PTE_P)) {
-			page = create ? page_alloc_zero() : 0;
-			if (page == 0)
-				return NULL;
-			*entry = page | PTE_TABLE;
-		}
-		table = page_pointer(*entry & PTE_FRAME);
-	}
-	return &table[table_index(gva, 1)];
-}
-
-/* Calls `visit` for each present entry of the pages [start, end); stops at the first result that is not 0. */
-static int each_page(const struct space *space, uint64_t start, uint64_t end,
-		     int (*visit)(uint64_t *pte, uint64_t gva, void *arg), void *arg)
-{
-	uint64_t *table = NULL;
-	uint64_t *pte;
-	int result;
-
-	for (uint64_t gva = start; gva < end; gva += PAGE_SIZE) {
-		if (gva == start || gva % LARGE_PAGE_SIZE == 0)
-			table = walk(space, gva & ~(LARGE_PAGE_SIZE - 1), false);
-		if (table == NULL) {
-			gva |= LARGE_PAGE_SIZE - PAGE_SIZE;
-			continue;
-		}
-		pte = &table[table_index(gva, 1)];
-		result = *pte & PTE_P ? visit(pte, gva, arg) : 0;
-		if (result != 0)
-			return result;
-	}
-	return 0;
-}
-
 struct space *space_create(void)
 {
 	struct space *space = spaces;
@@ -123,7 +74,7 @@ struct space *space_share(struct space *space)
 
 static int share_page(uint64_t *pte, uint64_t gva, void *arg)
 {
-	uint64_t *copy = walk(arg, gva, true);
+	uint64_t *copy = tables_entry(((struct space *)arg)->root, gva, true);
 
 	if (copy == NULL)
 		return -1;
@@ -146,7 +97,7 @@ struct space *space_fork(struct space *from)
 	space->stack_low = from->stack_low;
 	for (unsigned int i = 0; i < REGIONS && !failed; i++) {
 		region = region_at(from, i);
-		failed = each_page(from, region.start, region.end, share_page, space);
+		failed = tables_each(from->root, region.start, region.end, share_page, space);
 	}
 	write_cr3(from->root); /* its writable pages have become read-only */
 	if (!failed)
@@ -162,24 +113,6 @@ static int free_page(uint64_t *pte, uint64_t gva, void *arg)
 	return 0;
 }
 
-/* Frees the table below the entry for `gva` in a table of `level`, which has become all zero. */
-static void free_table(const struct space *space, uint64_t gva, unsigned int level)
-{
-	uint64_t *table = page_pointer(space->root);
-	uint64_t *entry;
-
-	for (unsigned int at = LEVELS;; at--) {
-		entry = &table[table_index(gva, at)];
-		if (!(*entry & PTE_P))
-			return;
-		if (at == level)
-			break;
-		table = page_pointer(*entry & PTE_FRAME);
-	}
-	page_unref_zero(*entry & PTE_FRAME);
-	*entry = 0;
-}
-
 void space_put(struct space *space)
 {
 	struct region region;
@@ -189,14 +122,9 @@ void space_put(struct space *space)
 	space_activate(NULL);
 	for (unsigned int i = 0; i < REGIONS; i++) {
 		region = region_at(space, i);
-		each_page(space, region.start, region.end, free_page, NULL);
+		tables_each(space->root, region.start, region.end, free_page, NULL);
 	}
-	for (unsigned int level = 2; level <= LEVELS; level++) {
-		uint64_t step = PAGE_SIZE << 9 * (level - 1);
-
-		for (uint64_t gva = USER_BASE; gva < space->heap_end; gva += step)
-			free_table(space, gva, level);
-	}
+	tables_free(space->root, USER_BASE, space->heap_end);
 	*(uint64_t *)page_pointer(space->root) = 0;
 	page_unref_zero(space->root);
 	space->root = 0;
@@ -232,7 +160,7 @@ static enum space_verdict map_copy(uint64_t *pte, uint64_t from, uint64_t flags)
 
 static enum space_verdict map_absent(struct space *space, const struct region *region, uint64_t gva, bool write)
 {
-	uint64_t *pte = walk(space, gva, true);
+	uint64_t *pte = tables_entry(space->root, gva, true);
 	uint64_t image;
 
 	if (pte == NULL)
@@ -281,7 +209,7 @@ enum space_verdict space_fault(struct space *space, uint64_t gva, uint64_t error
 	if (!(error & FAULT_PRESENT)) {
 		verdict = map_absent(space, &region, page, error & FAULT_WRITE);
 	} else {
-		pte = walk(space, page, false);
+		pte = tables_entry(space->root, page, false);
 		if (pte == NULL || !(error & FAULT_WRITE) || !(*pte & PTE_COW))
 			return SPACE_BAD_ACCESS;
 		verdict = break_share(pte, page);
@@ -338,18 +266,81 @@ uint64_t space_grow(struct space *space, uint64_t count, bool populate)
 		next = (gva | (LARGE_PAGE_SIZE - 1)) + 1;
 		if (next > space->heap_end)
 			next = space->heap_end;
-		pte = walk(space, gva, true);
-		if (pte == NULL || !map_zeros(pte, (next - gva) / PAGE_SIZE, heap.flags))
+		pte = tables_entry(space->root, gva, true);
+		if (pte == NULL || !map_zeros(pte, (next - gva) / PAGE_SIZE, heap.flags)) {
+			space_shrink(space, count);
 			return 0;
+		}
 	}
 	return start;
+}
+
+bool space_shrink(struct space *space, uint64_t count)
+{
+	uint64_t end = space->heap_end;
+
+	if (count > (end - USER_HEAP) / PAGE_SIZE)
+		return false;
+	space->heap_end -= count * PAGE_SIZE;
+	tables_each(space->root, space->heap_end, end, free_page, NULL);
+	tables_free(space->root, space->heap_end, end);
+	space_activate(space);
+	return true;
+}
+
+/* Makes the page writable that `pte` maps at `gva`, as a write of ring 3 would; false = no memory. */
+static bool make_writable(struct space *space, uint64_t *pte, uint64_t gva)
+{
+	uint64_t error = FAULT_USER | FAULT_WRITE;
+
+	if (*pte & PTE_W)
+		return true;
+	if (*pte & PTE_P)
+		error |= FAULT_PRESENT;
+	return space_fault(space, gva, error) == SPACE_OK;
+}
+
+/* The entry of `gva`, when `pte` is that of the page before it; NULL = not known, or no memory. */
+static uint64_t *next_entry(const struct space *space, uint64_t *pte, uint64_t gva)
+{
+	return pte == NULL || gva % LARGE_PAGE_SIZE == 0 ? tables_entry(space->root, gva, true) : pte + 1;
+}
+
+static bool alias_pages(struct space *space, uint64_t gva, uint64_t at, uint64_t end)
+{
+	uint64_t *from = NULL;
+	uint64_t *to = NULL;
+
+	for (; at < end; at += PAGE_SIZE, gva += PAGE_SIZE) {
+		from = next_entry(space, from, gva);
+		to = next_entry(space, to, at);
+		if (from == NULL || to == NULL || !make_writable(space, from, gva))
+			return false;
+		page_ref(*from & PTE_FRAME);
+		*to = *from;
+	}
+	return true;
+}
+
+uint64_t space_alias(struct space *space, uint64_t gva, uint64_t count)
+{
+	uint64_t start = space->heap_end;
+
+	if (gva % PAGE_SIZE != 0 || gva < USER_HEAP || gva > start || count > (start - gva) / PAGE_SIZE ||
+	    count > (USER_END - start) / PAGE_SIZE)
+		return 0;
+	space->heap_end += count * PAGE_SIZE;
+	if (alias_pages(space, gva, start, space->heap_end))
+		return start;
+	space_shrink(space, count);
+	return 0;
 }
 
 uint64_t space_push(struct space *space, const void *bytes, uint64_t size)
 {
 	struct region stack = region_at(space, STACK);
 	uint64_t gva = (USER_STACK_TOP - size) & ~15ull;
-	uint64_t *pte = walk(space, USER_STACK_TOP - PAGE_SIZE, true);
+	uint64_t *pte = tables_entry(space->root, USER_STACK_TOP - PAGE_SIZE, true);
 
 	if (pte == NULL || map_zero(&stack, pte) != SPACE_OK)
 		return 0;

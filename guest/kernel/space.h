@@ -40,6 +40,14 @@ enum space_verdict space_fault(struct space *space, uint64_t gva, uint64_t error
 bool space_allows(const struct space *space, uint64_t gva, uint64_t size, bool write);
 /* Adds `count` pages to the heap, now (`populate`) or at the first touch; returns the gva, 0 when they cannot be had. */
 uint64_t space_grow(struct space *space, uint64_t count, bool populate);
+/* Takes the last `count` pages off the heap; false, and nothing is done, if it has fewer. Of the current space. */
+bool space_shrink(struct space *space, uint64_t count);
+/*
+ * Appends `count` pages to the heap of the current space that are those from `gva` on, which must be of that heap
+ * themselves; returns where, 0 if they are not or there is no memory. Both places stay the same memory until a fork
+ * makes them copies.
+ */
+uint64_t space_alias(struct space *space, uint64_t gva, uint64_t count);
 /* Puts `size` bytes at the very top of a stack nobody has used; returns their gva (16-byte aligned), 0 = no memory. */
 uint64_t space_push(struct space *space, const void *bytes, uint64_t size);
 struct space_stats space_stats(void);

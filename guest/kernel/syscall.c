@@ -101,6 +101,16 @@ static uint64_t do_grow(struct process *process, uint64_t count, uint64_t now, u
 	return space_grow(process->space, count, now != 0);
 }
 
+static uint64_t do_shrink(struct process *process, uint64_t count, uint64_t b, uint64_t c)
+{
+	return space_shrink(process->space, count) ? 0 : FAILED;
+}
+
+static uint64_t do_alias(struct process *process, uint64_t gva, uint64_t count, uint64_t c)
+{
+	return space_alias(process->space, gva, count);
+}
+
 static uint64_t do_thread(struct process *process, uint64_t entry, uint64_t arg, uint64_t stack)
 {
 	return (uint64_t)process_thread(process, entry, arg, stack);
@@ -163,7 +173,7 @@ static syscall_handler *const handlers[SYSCALL_COUNT] = {
 	[SYSCALL_WAIT] = do_wait,     [SYSCALL_GROW] = do_grow,   [SYSCALL_THREAD] = do_thread,
 	[SYSCALL_YIELD] = do_yield,   [SYSCALL_SLEEP] = do_sleep, [SYSCALL_CLOCK] = do_clock,
 	[SYSCALL_TICKS] = do_ticks,   [SYSCALL_PID] = do_pid,     [SYSCALL_STATS] = do_stats,
-	[SYSCALL_TIMER] = do_timer,
+	[SYSCALL_TIMER] = do_timer,   [SYSCALL_SHRINK] = do_shrink, [SYSCALL_ALIAS] = do_alias,
 };
 
 void syscall_trap(struct trap_frame *frame)

@@ -40,9 +40,12 @@ static const char *const names[] = {
 void trap_from_user(struct trap_frame *frame);
 void trap_from_kernel(struct trap_frame *frame);
 
-void trap_set(unsigned int vector, trap_handler *handler)
+trap_handler *trap_set(unsigned int vector, trap_handler *handler)
 {
+	trap_handler *before = handlers[vector];
+
 	handlers[vector] = handler;
+	return before;
 }
 
 void trap_set_process_hooks(trap_handler *killed, void (*resume)(void))

@@ -44,8 +44,11 @@ _Static_assert(sizeof(struct trap_frame) == 176, "entry.S pushes 22 words");
 
 typedef void trap_handler(struct trap_frame *frame);
 
-/* From now on `handler` gets what arrives at `vector`. Without one, an exception kills the process or the kernel. */
-void trap_set(unsigned int vector, trap_handler *handler);
+/*
+ * From now on `handler` gets what arrives at `vector`. Without one, an exception kills the process or the kernel.
+ * Returns the handler before, or NULL.
+ */
+trap_handler *trap_set(unsigned int vector, trap_handler *handler);
 /* What an exception is called: "page fault", ... */
 const char *trap_name(uint64_t vector);
 bool trap_from_ring3(const struct trap_frame *frame);

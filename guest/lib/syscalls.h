@@ -22,7 +22,13 @@
 #define SYSCALL_PID 13   /* () */
 #define SYSCALL_STATS 14 /* (struct syscall_stats *) */
 #define SYSCALL_TIMER 15 /* (hz): the rate of the timer from now on; -1 = not possible */
-#define SYSCALL_COUNT 16
+#define SYSCALL_SHRINK 16 /* (pages): gives back the last pages of the heap; -1 = it has fewer */
+/*
+ * (gva, pages): the gva of the same pages of the heap once more, appended to it; 0 = not of the heap, or no memory. What is
+ * written at one place shows at the other, until a fork parts them.
+ */
+#define SYSCALL_ALIAS 17
+#define SYSCALL_COUNT 18
 
 /* What a waiter learns of a child that did not exit: this + the vector of the exception that killed it. */
 #define STATUS_KILLED 256

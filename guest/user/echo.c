@@ -15,19 +15,25 @@ static int exit_code(char *line)
 	return (int)code;
 }
 
-/* echo: says every line of input again, until ^D (exit code 0) or a line "exit N" (exit code N). */
+/*
+ * echo [PROMPT]: says every line of input again, until ^D (exit code 0) or a line "exit N" (exit code N). Before each it
+ * says PROMPT.
+ */
 int echo_main(int argc, char **argv)
 {
 	char line[LINE_MAX];
 	int code;
 
-	if (argc != 1)
-		usage("echo, with lines on the console; ^D or \"exit N\" ends it");
-	while (read_line(line, sizeof(line), false)) {
+	if (argc > 2)
+		usage("echo [PROMPT], with lines on the console; ^D or \"exit N\" ends it");
+	for (;;) {
+		if (argc == 2)
+			print("%s", argv[1]);
+		if (!read_line(line, sizeof(line), false))
+			return 0;
 		code = exit_code(line);
 		if (code >= 0)
 			return code;
 		print("%s\n", line);
 	}
-	return 0;
 }

@@ -9,6 +9,8 @@
 #define SHARED_PAGES 8
 #define HEAP_PAGES 32
 #define STACK_DEPTH 40
+#define ALIAS_PAGES 600 /* more than a page table maps */
+#define ALIAS_SHARED 16
 #define VECTOR_PAGE_FAULT 14
 
 /* In .data, so that fork shares it and an exec brings the first value back. */
@@ -182,9 +184,68 @@ static void test_killed(void)
 	print("killed: %d children by their page faults, the rest goes on\n", 3);
 }
 
+static bool second_place_refused(const void *gva, uint64_t pages)
+{
+	return syscall(SYSCALL_ALIAS, (long)gva, (long)pages, 0) == 0;
+}
+
+/* The words of the first pages are seen at both places, whoever wrote them, fresh pages and pages that fork shares alike. */
+static bool is_alias(volatile uint64_t *first, volatile uint64_t *second, uint64_t pages)
+{
+	const uint64_t step = PAGE_SIZE / sizeof(*first);
+	bool same = true;
+
+	for (uint64_t i = 0; i < pages * step; i += step) {
+		same &= first[i] == second[i];
+		first[i] = i + 1;
+		same &= second[i] == i + 1;
+		second[i + 1] = i;
+		same &= first[i + 1] == i;
+	}
+	return same;
+}
+
+static int aliases_own(uint64_t *pages)
+{
+	return is_alias(pages, alias(pages, ALIAS_SHARED), ALIAS_SHARED) && shrink(ALIAS_SHARED) ? 0 : 105;
+}
+
+/* What the heap has given back is no memory any more. */
+static int touches_end(volatile char *end)
+{
+	*end = 1;
+	return shrink(1) ? *end : 106;
+}
+
+static void test_heap(void)
+{
+	uint64_t before = stats().pages_in_use;
+	uint64_t *pages = grow(ALIAS_PAGES, false);
+	char *end = (char *)alias(pages, ALIAS_PAGES) + ALIAS_PAGES * PAGE_SIZE;
+	int status;
+
+	require(is_alias(pages, pages + ALIAS_PAGES * PAGE_SIZE / 8, ALIAS_PAGES), "the same pages at two places");
+	require(shrink(ALIAS_PAGES), "shrink");
+	require(syscall(SYSCALL_WRITE, (long)end - 1, 1, 0) == -1, "nothing at the second place");
+	pages[0] = 1;
+	if (fork() == 0)
+		exit(aliases_own(pages));
+	require(wait(&status) > 0 && status == 0 && pages[0] == 1, "two places of pages that fork shares");
+	require(second_place_refused((char *)pages + 1, 1) && second_place_refused((void *)USER_TEXT, 1) &&
+		second_place_refused(pages, ALIAS_PAGES + 1) && second_place_refused(pages, UINT64_MAX / PAGE_SIZE) &&
+		second_place_refused((void *)-PAGE_SIZE, 2), "second places of what is not heap");
+	if (fork() == 0)
+		exit(touches_end((char *)pages + (ALIAS_PAGES - 1) * PAGE_SIZE));
+	require(wait(&status) > 0 && status == STATUS_KILLED + VECTOR_PAGE_FAULT, "death behind the end of the heap");
+	require(!shrink(UINT64_MAX) && !shrink(1 << 20), "more than there is cannot be given back");
+	require(shrink(ALIAS_PAGES) && stats().pages_in_use == before, "all that was given back is free");
+	print("heap: %d pages at two places, and given back\n", ALIAS_PAGES);
+}
+
 /*
- * procs [N]: spawn, fork with copy-on-write, demand paging, a growing stack, exec, death by exception, exit and wait,
- * with N children at a time; each result is verified. In the end all memory must have come back.
+ * procs [N]: spawn, fork with copy-on-write, demand paging, a growing stack, a heap that shrinks and shows pages twice, exec,
+ * death by exception, exit and wait, with N children at a time; each result is verified. In the end all memory must have
+ * come back.
  */
 int procs_main(int argc, char **argv)
 {
@@ -203,6 +264,7 @@ int procs_main(int argc, char **argv)
 	pages = stats().pages_in_use;
 	test_exec();
 	test_killed();
+	test_heap();
 	require(stats().pages_in_use == pages, "pages left behind by dead children");
 	require(wait(&status) == -1, "children left");
 	print("procs: all good\n");

@@ -10,3 +10,4 @@ int memory_main(int argc, char **argv);
 int mmucost_main(int argc, char **argv);
 int procs_main(int argc, char **argv);
 int shell_main(int argc, char **argv);
+int unit_main(int argc, char **argv);

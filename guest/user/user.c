@@ -91,6 +91,22 @@ void *grow(size_t pages, bool now)
 	return (void *)gva;
 }
 
+bool shrink(size_t pages)
+{
+	return syscall(SYSCALL_SHRINK, (long)pages, 0, 0) == 0;
+}
+
+void *alias(void *gva, size_t pages)
+{
+	long second = syscall(SYSCALL_ALIAS, (long)gva, (long)pages, 0);
+
+	if (second == 0) {
+		print("no second place for %lu pages\n", pages);
+		exit(1);
+	}
+	return (void *)second;
+}
+
 void *allocate(size_t size)
 {
 	static char *next;

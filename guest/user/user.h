@@ -39,6 +39,10 @@ bool read_line(char *to, size_t size, bool echo);
 
 /* Fresh zero pages, which stay; `now` = mapped at once, not at the first touch. Ends the program if there are none. */
 void *grow(size_t pages, bool now);
+/* Gives back the last so many pages of the heap: those that grow() and alias() returned last. False: it has fewer. */
+bool shrink(size_t pages);
+/* The same pages of the heap at a second place, in both directions until a fork. Ends the program if that cannot be. */
+void *alias(void *gva, size_t pages);
 /* Memory that stays, zero, 16-byte aligned. */
 void *allocate(size_t size);
 

@@ -12,8 +12,9 @@ struct report;
 struct bench {
 	const char *penumbra, *bare; /* programs to compare */
 	const char *penumbra_timed, *bare_timed; /* with a clock around KVM_RUN (timed_run.c) */
-	const char *hello, *ports, *idle, *mmucost; /* guest images */
+	const char *hello, *solo5, *ports, *idle, *mmucost, *disk, *memory; /* guest images */
 	unsigned int runs;		  /* of a pair of launches */
+	unsigned int mib;		  /* of RAM that a guest has which is saved */
 };
 
 void bench_launch(const struct bench *b, struct report *r);
@@ -21,6 +22,13 @@ void bench_port_exit(const struct bench *b, struct report *r);
 void bench_memory(const struct bench *b, struct report *r);
 void bench_density(const struct bench *b, struct report *r);
 void bench_shadow(const struct bench *b, struct report *r);
+void bench_solo5(const struct bench *b, struct report *r);
+void bench_disk(const struct bench *b, struct report *r);
+void bench_disk_guest(const struct bench *b, struct report *r);
+void bench_fault(const struct bench *b, struct report *r);
+void bench_snapshot(const struct bench *b, struct report *r);
+void bench_checkpoint(const struct bench *b, struct report *r);
+void bench_clone(const struct bench *b, struct report *r);
 
 /* calloc() that does not fail. */
 void *bench_alloc(size_t n, size_t size);

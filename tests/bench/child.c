@@ -23,13 +23,29 @@ static uint64_t now_ns(void)
 	return (uint64_t)ts.tv_sec * 1000000000ull + (uint64_t)ts.tv_nsec;
 }
 
-static void file_actions(posix_spawn_file_actions_t *actions, int output, bool quiet)
+static void file_actions(posix_spawn_file_actions_t *actions, int input, int output, const struct child_options *o)
 {
 	posix_spawn_file_actions_init(actions);
-	posix_spawn_file_actions_addopen(actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
+	if (input >= 0)
+		posix_spawn_file_actions_adddup2(actions, input, STDIN_FILENO);
+	else
+		posix_spawn_file_actions_addopen(actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
 	posix_spawn_file_actions_adddup2(actions, output, STDOUT_FILENO);
-	if (quiet)
+	if (o->quiet)
 		posix_spawn_file_actions_addopen(actions, STDERR_FILENO, "/dev/null", O_WRONLY, 0);
+	if (o->log)
+		posix_spawn_file_actions_addopen(actions, STDERR_FILENO, o->log, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND, 0600);
+}
+
+/* A pipe with the bytes in it. Returns its read end. */
+static int make_input(struct child *c, const char *bytes)
+{
+	int ends[2];
+
+	if (pipe2(ends, O_CLOEXEC) || write(ends[1], bytes, strlen(bytes)) != (ssize_t)strlen(bytes))
+		err(1, "pipe");
+	c->input = ends[1];
+	return ends[0];
 }
 
 /* The environment with `setting` in front, where getenv() finds it first. Free with free(). */
@@ -51,18 +67,20 @@ struct child child_start(const char *const argv[], const struct child_options *o
 	const struct child_options o = options ? *options : (struct child_options){.quiet = false};
 	char **env = o.setting ? with_setting(o.setting) : environ;
 	posix_spawn_file_actions_t actions;
-	struct child c;
-	int ends[2], r;
+	struct child c = {.input = -1};
+	int ends[2], r, input = o.input ? make_input(&c, o.input) : -1;
 
 	if (pipe2(ends, O_CLOEXEC))
 		err(1, "pipe");
-	file_actions(&actions, ends[1], o.quiet);
+	file_actions(&actions, input, ends[1], &o);
 	c.output = ends[0];
 	c.start_ns = now_ns();
 	r = posix_spawn(&c.pid, argv[0], &actions, NULL, (char **)(uintptr_t)argv, env);
 	if (r)
 		errx(1, "%s: %s", argv[0], strerror(r));
 	close(ends[1]);
+	if (input >= 0)
+		close(input);
 	posix_spawn_file_actions_destroy(&actions);
 	if (o.setting) {
 		free(env[0]);
@@ -76,7 +94,7 @@ static double since_start_us(const struct child *c)
 	return (double)(now_ns() - c->start_ns) / 1e3;
 }
 
-static double first_byte_us(const struct child *c)
+double child_first_byte_us(const struct child *c)
 {
 	ssize_t n;
 	char byte;
@@ -87,6 +105,12 @@ static double first_byte_us(const struct child *c)
 	if (n != 1)
 		errx(1, "a guest printed nothing");
 	return since_start_us(c);
+}
+
+void child_say(const struct child *c, const char *bytes)
+{
+	if (write(c->input, bytes, strlen(bytes)) != (ssize_t)strlen(bytes))
+		err(1, "input of a program under measurement");
 }
 
 static double us(const struct timeval *t)
@@ -109,6 +133,8 @@ static struct child_times reap(const struct child *c, int *status)
 	times.exit_us = since_start_us(c);
 	times.cpu_us = us(&used.ru_utime) + us(&used.ru_stime);
 	close(c->output);
+	if (c->input >= 0)
+		close(c->input);
 	return times;
 }
 
@@ -134,7 +160,7 @@ void child_stop(const struct child *c)
 struct child_times child_time(const char *const argv[])
 {
 	struct child c = child_start(argv, NULL);
-	double first = first_byte_us(&c);
+	double first = child_first_byte_us(&c);
 	struct child_times times = child_finish(&c);
 
 	times.first_byte_us = first;

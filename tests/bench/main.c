@@ -1,5 +1,6 @@
 /*
- * bench [--json] [--check] [--runs N] [--build DIR] [launch] [port-exit] [memory] [density] [shadow]
+ * bench [--json] [--check] [--runs N] [--build DIR] [launch] [port-exit] [memory] [density] [shadow] [solo5] [disk] [disk-guest] [fault]
+ *       [--mem MIB] [snapshot] [checkpoint] [clone]
  *
  * Measures what Penumbra's build in DIR costs, beside a floor where there is one; all benchmarks
  * unless some are named.
@@ -23,22 +24,33 @@ static const struct {
 	void (*run)(const struct bench *b, struct report *r);
 } benchmarks[] = {
 	{"launch", bench_launch},
+	{"solo5", bench_solo5},
 	{"port-exit", bench_port_exit},
 	{"memory", bench_memory},
 	{"density", bench_density},
 	{"shadow", bench_shadow},
+	{"disk", bench_disk},
+	{"disk-guest", bench_disk_guest},
+	{"fault", bench_fault},
+	{"snapshot", bench_snapshot},
+	{"checkpoint", bench_checkpoint},
+	{"clone", bench_clone},
 };
 
 #define BENCHMARK_COUNT (sizeof(benchmarks) / sizeof(*benchmarks))
 #define DEFAULT_RUNS 101
 #define MAX_RUNS 10000
+#define DEFAULT_MIB 256
+#define MIN_MIB 64
+#define MAX_MIB 2048
 
-enum key { KEY_JSON = 0x100, KEY_CHECK, KEY_RUNS, KEY_BUILD };
+enum key { KEY_JSON = 0x100, KEY_CHECK, KEY_RUNS, KEY_BUILD, KEY_MEM };
 
 static const struct argp_option options[] = {
 	{"json", KEY_JSON, NULL, 0, "Print JSON instead of a table", 0},
 	{"check", KEY_CHECK, NULL, 0, "Exit with 3 if a target is missed", 0},
 	{"runs", KEY_RUNS, "N", 0, "Pairs of launches to measure (default: 101)", 0},
+	{"mem", KEY_MEM, "MIB", 0, "RAM of the guest that is saved (default: 256)", 0},
 	{"build", KEY_BUILD, "DIR", 0, "Build directory (default: where this program lies)", 0},
 	{0},
 };
@@ -83,6 +95,12 @@ static error_t on_key(int key, char *arg, struct argp_state *state)
 			errx(1, "--runs=%s: give a number from 1 to %d", arg, MAX_RUNS);
 		s->bench.runs = (unsigned int)n;
 		return 0;
+	case KEY_MEM:
+		n = strtol(arg, NULL, 10);
+		if (n < MIN_MIB || n > MAX_MIB)
+			errx(1, "--mem=%s: give a number from %d to %d", arg, MIN_MIB, MAX_MIB);
+		s->bench.mib = (unsigned int)n;
+		return 0;
 	case ARGP_KEY_ARG: return choose(s, arg);
 	default: return ARGP_ERR_UNKNOWN;
 	}
@@ -108,9 +126,12 @@ static const struct {
 	{"tests/bench/penumbra-timed", offsetof(struct bench, penumbra_timed)},
 	{"tests/bench/bare-timed", offsetof(struct bench, bare_timed)},
 	{"guest/hello", offsetof(struct bench, hello)},
+	{"guest/solo5-hello", offsetof(struct bench, solo5)},
 	{"guest/ports", offsetof(struct bench, ports)},
 	{"guest/echo", offsetof(struct bench, idle)},
 	{"guest/mmucost", offsetof(struct bench, mmucost)},
+	{"guest/disk", offsetof(struct bench, disk)},
+	{"guest/memory", offsetof(struct bench, memory)},
 };
 
 #define PART_COUNT (sizeof(parts) / sizeof(*parts))
@@ -130,9 +151,10 @@ int main(int argc, char **argv)
 {
 	static const struct argp argp = {
 		.options = options, .parser = on_key, .args_doc = "[BENCHMARK…]",
-		.doc = "Measure launch, port-exit, memory, density and shadow, or those that are named.",
+		.doc = "Measure all of launch, port-exit, memory, density, shadow, solo5, disk, disk-guest, fault, snapshot, "
+			"checkpoint and clone, or those that are named.",
 	};
-	struct settings s = {.bench.runs = DEFAULT_RUNS};
+	struct settings s = {.bench = {.runs = DEFAULT_RUNS, .mib = DEFAULT_MIB}};
 	char own[PATH_MAX], paths[PART_COUNT][PATH_MAX];
 	struct report report = {.count = 0};
 

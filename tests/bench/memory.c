@@ -181,11 +181,11 @@ void bench_memory(const struct bench *b, struct report *r)
 	}
 	report_add(r, (struct line){
 		.what = "private memory with one guest", .unit = "KiB",
-		.target = TARGET_ONE_KIB, .ours = summary_of(alone, ROUNDS)});
+		.target = TARGET_ONE_KIB, .ours = spread_of_values(alone, ROUNDS)});
 	report_add(r, (struct line){
 		.what = "private memory of each further guest, up to " MANY_TEXT, .unit = "KiB",
-		.target = TARGET_FURTHER_KIB, .ours = summary_of(further, ROUNDS)});
+		.target = TARGET_FURTHER_KIB, .ours = spread_of_values(further, ROUNDS)});
 	report_add(r, (struct line){
 		.what = "kernel memory of each of " MANY_TEXT " guests", .unit = "KiB",
-		.ours = summary_of(kernel, ROUNDS)});
+		.ours = spread_of_values(kernel, ROUNDS)});
 }

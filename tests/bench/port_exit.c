@@ -20,12 +20,12 @@
 #define TARGET_NS 500
 
 /* What timed_run.c wrote, in ns, without the cost of the clock. */
-static struct summary read_times(FILE *f)
+static struct spread read_times(FILE *f)
 {
 	uint32_t cost, ns;
 	size_t n = 0, room = 1u << 18;
 	double *samples = bench_alloc(room, sizeof(*samples));
-	struct summary s;
+	struct spread s;
 
 	if (fread(&cost, sizeof(cost), 1, f) != 1)
 		errx(1, "a timed run left no times");
@@ -33,17 +33,17 @@ static struct summary read_times(FILE *f)
 		samples[n++] = (double)ns - cost;
 	if (n < DIFFERENCE)
 		errx(1, "a timed run has only %zu exits", n);
-	s = summary_of(samples, n);
+	s = spread_of_values(samples, n);
 	free(samples);
 	return s;
 }
 
-static struct summary timed(const char *const argv[])
+static struct spread timed(const char *const argv[])
 {
 	int fd = memfd_create("times", 0);
 	FILE *f = fd < 0 ? NULL : fdopen(fd, "r");
 	char setting[64];
-	struct summary s;
+	struct spread s;
 	struct child c;
 
 	if (!f)

@@ -4,11 +4,12 @@
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-#include <sys/utsname.h>
 #include <unistd.h>
 
+#include "compare/column.h"
+#include "ept/ept.h"
 #include "ept/host_mmu.h"
+#include "vmm/program.h"
 
 #define CELL 40
 
@@ -43,20 +44,15 @@ bool report_kept(const struct report *r)
 	return true;
 }
 
-static void cpu_name(char *name, size_t size)
+/* Where this was measured. */
+static struct column this_host(void)
 {
-	FILE *f = fopen("/proc/cpuinfo", "re");
-	char line[256], *colon;
+	struct host_mmu found = host_mmu_detect("");
+	const struct program p = {.host_mmu = found.name, .host_mmu_words = found.words};
+	struct column c = {0};
 
-	snprintf(name, size, "unknown CPU");
-	while (f && fgets(line, sizeof(line), f)) {
-		if (strncmp(line, "model name", 10) || !(colon = strchr(line, ':')))
-			continue;
-		snprintf(name, size, "%.*s", (int)strcspn(colon + 2, "\n"), colon + 2);
-		break;
-	}
-	if (f)
-		fclose(f);
+	column_describe(&c, &ept_mmu, &p, "");
+	return c;
 }
 
 static const char *number(char *cell, double v)
@@ -65,7 +61,7 @@ static const char *number(char *cell, double v)
 	return cell;
 }
 
-static const char *spread(char *cell, const struct summary *s)
+static const char *range(char *cell, const struct spread *s)
 {
 	char median[CELL], min[CELL], max[CELL];
 
@@ -102,21 +98,17 @@ static void print_line(const struct line *l)
 {
 	char ours[CELL], floor[CELL], neighbours[CELL], medians[CELL], limit[2 * CELL];
 
-	printf("| %s, %s | %s | %s | %s | %s | %s |\n", l->what, l->unit, spread(ours, &l->ours),
-	       spread(floor, &l->floor), ratio(neighbours, l->ratio),
+	printf("| %s, %s | %s | %s | %s | %s | %s |\n", l->what, l->unit, range(ours, &l->ours),
+	       range(floor, &l->floor), ratio(neighbours, l->ratio),
 	       ratio(medians, ratio_of_medians(l)), target(limit, l));
 }
 
 void report_table(const struct report *r)
 {
-	struct host_mmu host = host_mmu_detect("");
-	struct utsname u = {0};
-	char cpu[128];
+	struct column host = this_host();
 
-	uname(&u);
-	cpu_name(cpu, sizeof(cpu));
-	printf("%s, %ld processors, Linux %s, guest paging: %s (%s)\n\n", cpu,
-	       sysconf(_SC_NPROCESSORS_ONLN), u.release, host.name, host.words);
+	printf("%s, %ld processors, Linux %s, guest paging: %s (%s)\n\n", host.cpu,
+	       sysconf(_SC_NPROCESSORS_ONLN), host.kernel, host.host_mmu, host.host_words);
 	puts("| what | Penumbra | floor | ratio | of medians | target |\n"
 	     "|---|---|---|---|---|---|");
 	for (unsigned int i = 0; i < r->count; i++)
@@ -124,7 +116,7 @@ void report_table(const struct report *r)
 	putchar('\n');
 }
 
-static json_t *summary_json(const struct summary *s)
+static json_t *spread_json(const struct spread *s)
 {
 	if (!s->n)
 		return json_null();
@@ -135,7 +127,7 @@ static json_t *summary_json(const struct summary *s)
 static json_t *line_json(const struct line *l)
 {
 	json_t *j = json_pack("{s:s, s:s, s:o, s:o, s:b}", "what", l->what, "unit", l->unit,
-			      "penumbra", summary_json(&l->ours), "floor", summary_json(&l->floor),
+			      "penumbra", spread_json(&l->ours), "floor", spread_json(&l->floor),
 			      "kept", kept(l));
 
 	if (l->ratio) {
@@ -151,16 +143,13 @@ static json_t *line_json(const struct line *l)
 void report_json(const struct report *r)
 {
 	json_t *lines = json_array(), *root;
-	struct utsname u = {0};
-	char cpu[128];
+	struct column host = this_host();
 
-	uname(&u);
-	cpu_name(cpu, sizeof(cpu));
 	for (unsigned int i = 0; i < r->count; i++)
 		json_array_append_new(lines, line_json(&r->lines[i]));
-	root = json_pack("{s:s, s:I, s:s, s:s, s:o}", "cpu", cpu, "processors",
-			 (json_int_t)sysconf(_SC_NPROCESSORS_ONLN), "kernel", u.release, "host_mmu",
-			 host_mmu_detect("").name, "results", lines);
+	root = json_pack("{s:s, s:I, s:s, s:s, s:o}", "cpu", host.cpu, "processors",
+			 (json_int_t)sysconf(_SC_NPROCESSORS_ONLN), "kernel", host.kernel, "host_mmu",
+			 host.host_mmu, "results", lines);
 	json_dumpf(root, stdout, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
 	putchar('\n');
 	json_decref(root);

@@ -3,20 +3,20 @@
 
 #include <stdbool.h>
 
-#include "tests/bench/summary.h"
+#include "compare/verdict.h"
 
 /* What a target is for. TARGET_TIME is not judged in the lab: times in an emulation say nothing. */
 enum target_is { TARGET_AMOUNT, TARGET_TIME, TARGET_OF_RATIO };
 
 struct line {
 	const char *what, *unit;
-	struct summary ours, floor; /* floor.n == 0: there is nothing to compare with */
-	double ratio;		    /* ours to floor, by neighbours (series.h) */
+	struct spread ours, floor; /* floor.n == 0: there is nothing to compare with */
+	double ratio;		    /* ours to floor, by neighbours (verdict.h) */
 	double target;		    /* at most; 0 = none */
 	enum target_is target_is;
 };
 
-#define REPORT_MAX_LINES 32
+#define REPORT_MAX_LINES 80
 
 struct report {
 	struct line lines[REPORT_MAX_LINES];

@@ -1,7 +1,7 @@
 /*
  * The shadow mode: what its traps cost beside a bare event of ring 3, what computing costs beside
  * direct mode, and what memory its tables take. Guests run in this process, so that time is read at
- * the marks they set (tests/vm/marks.h). It is processor time: nothing here waits, and on a busy
+ * the marks they set (compare/marks.h). It is processor time: nothing here waits, and on a busy
  * host wall time is mostly that of others.
  */
 #include <err.h>
@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
+#include "compare/marks.h"
 #include "ept/ept.h"
 #include "ept/host_mmu.h"
 #include "guest/lib/mmucost.h"
@@ -20,7 +21,7 @@
 #include "tests/bench/child.h"
 #include "tests/bench/report.h"
 #include "tests/bench/series.h"
-#include "tests/vm/marks.h"
+#include "vmm/image.h"
 #include "vmm/kvm.h"
 #include "vmm/vcpu.h"
 
@@ -55,18 +56,22 @@ static double run(const struct bench *b, const struct kvm *k, const struct mmu_o
 		  unsigned int count, uint64_t *exits)
 {
 	const struct mark *begin, *end;
+	struct image image;
 	struct marks marks;
 	char arguments[64];
 
 	snprintf(arguments, sizeof(arguments), "%s %u", operation, count);
-	if (marks_run(k, mmu, b->mmucost, arguments, &marks))
-		errx(1, "mmucost %s with --mmu=%s did not end well", arguments, mmu->name);
+	if (image_open(&image, b->mmucost))
+		exit(1);
+	if (marks_run(&(struct marks_config){.kvm = k, .mmu = mmu, .image = &image, .arguments = arguments}, &marks))
+		errx(1, "mmucost %s with --mmu=%s: %s", arguments, mmu->name, marks.why);
+	image_close(&image);
 	begin = marks_find(&marks, MMUCOST_BEGIN);
 	end = marks_find(&marks, MMUCOST_END);
 	if (!begin || !end)
 		errx(1, "mmucost %s set no marks", arguments);
-	*exits = end->exits - begin->exits;
-	return (double)(end->ns - begin->ns) / 1e3;
+	*exits = mark_exits_between(begin, end);
+	return (double)mark_ns_between(begin, end) / 1e3;
 }
 
 /* Marks are exits as well, so it is divided by all of them. */
@@ -149,7 +154,7 @@ static void weigh(const struct bench *b, struct report *r)
 		percent[i] = 100 * (kib / PAGE_KIB - pages / PAGES_PER_TABLE) / pages;
 	}
 	report_add(r, (struct line){.what = "memory of the shadow beyond a page a table, of memory mapped", .unit = "%",
-				    .target = TARGET_MEMORY_PERCENT, .ours = summary_of(percent, ROUNDS)});
+				    .target = TARGET_MEMORY_PERCENT, .ours = spread_of_values(percent, ROUNDS)});
 }
 
 void bench_shadow(const struct bench *b, struct report *r)

@@ -93,8 +93,9 @@ class Manual(unittest.TestCase):
             self.assertEqual(said, real, command)
 
     def test_lists_options_in_order(self):
-        names = re.findall(r"^\.It Fl -(\S+)", "\n".join(manual_of("run")), re.MULTILINE)
-        self.assertEqual(names, sorted(names))
+        for command in ("run", "compare"):
+            names = re.findall(r"^\.It Fl -(\S+)", "\n".join(manual_of(command)), re.MULTILINE)
+            self.assertEqual(names, sorted(names))
 
     def test_has_the_exit_statuses(self):
         text = "\n".join(manual_sections()["EXIT STATUS"])
@@ -134,6 +135,18 @@ class Completion(unittest.TestCase):
         self.assertEqual(complete("penumbra run --cpu=v"), {"v2"})
         self.assertEqual(complete("penumbra run --console="), {"stdio", "none", "file:"})
 
+    def test_completes_lists_of_a_comparison(self):
+        self.assertEqual(complete("penumbra compare --mmu="), {"ept", "shadow"})
+        self.assertEqual(complete("penumbra compare --mmu=shadow,"), {"shadow,ept", "shadow,shadow"})
+        names = complete(f"{PROGRAM} compare --only=")
+        self.assertLess({"page-fault", "nanobenchmarks"}, names)
+        for name in names:
+            answer = run(PROGRAM, "compare", f"--only={name}", "--rounds=0")
+            self.assertIn("--rounds=0", answer.stderr, name)
+        self.assertEqual(complete(f"{PROGRAM} compare --only=page-fault,divide-"), {"page-fault,divide-fault"})
+        self.assertEqual(complete("penumbra compare --html=LICE"), {"LICENSE"})
+        self.assertEqual(complete("penumbra compare --join LICE"), {"LICENSE"})
+
     def test_refusals_are_real(self):
         for option in ("--mmu", "--cpu", "--log", "--hugepages", "--console", "--mem"):
             self.assertIn(option, run(PROGRAM, "run", f"{option}=nonsense").stderr)
@@ -167,8 +180,14 @@ class Stats(unittest.TestCase):
         written = set(re.findall(r'"([a-z_]+)"[,)]', source)) - {"we"}
         tables = self.tables()
         self.assertTrue({"positions", "image", "reason"} <= written)
-        documented = tables["Of a run"] | tables["Of a guest"] | tables["ended"] | {"interrupted"}
+        objects = ("Of a run", "Of a guest", "ended", "disks", "userfaults", "saves")
+        documented = set().union(*(tables[name] for name in objects)) | {"interrupted"}
         self.assertEqual(written, documented)
+
+    def test_names_what_the_shadow_counts(self):
+        written = set(re.findall(r'(?:\] = |add\(stats, )"(\w+)"', read("shadow", "counters.c")))
+        self.assertTrue({"hidden_faults", "msrs", "fills", "unsynced"} <= written)
+        self.assertEqual(self.tables()["shadow"], written)
 
     def test_names_all_exits(self):
         names = set(re.findall(r'^\t\[KVM_EXIT_\w+\] = \{"(\w+)"', read("vmm", "exit.c"), re.MULTILINE))
@@ -193,7 +212,7 @@ class Machine(unittest.TestCase):
     def test_has_the_addresses_of_the_boot(self):
         text = read("docs", "machine.md")
         for name in ("INFO", "PML4", "CMDLINE"):
-            self.assertIn(re.search(rf"#define BOOT_{name}_GPA (0x[0-9a-f]+)", read("vmm", "boot.h"))[1], text)
+            self.assertIn(re.search(rf"#define BOOT_{name}_GPA (0x[0-9a-f]+)", read("vmm", "boot_parts.h"))[1], text)
 
 
 class Documents(unittest.TestCase):
@@ -212,10 +231,20 @@ class Documents(unittest.TestCase):
         known = set().union(*(options(command) for command in commands())) | {"--version"}
         for document in ["README.md"] + [d for d in documents() if d.startswith("docs/")]:
             for line in read(document).splitlines():
-                if "penumbra run" in line or "penumbra inspect" in line or "penumbra doctor" in line:
+                if re.search("penumbra (run|compare|inspect|doctor)", line):
                     part = line[line.index("penumbra ") :].split(" -- ")[0]
-                    for option in re.findall(r"(?<![\w-])--[a-z]+", part):
+                    for option in re.findall(r"(?<![\w-])--[a-z]+(?:-[a-z]+)*", part):
                         self.assertIn(option, known, f"{document}: {line}")
+
+    def test_the_readmes_demo_is_the_demo(self):
+        """Titles, and the last line, of what README.md shows of ./demo."""
+        shown = re.search(r"^\$ \./demo\n(.*?)^```", read("README.md"), re.MULTILINE | re.DOTALL)[1]
+        script = read("demo").replace("$page", "build/compare.html")
+        titles = re.findall(r"^\* (.*)$", shown, re.MULTILINE)
+        self.assertTrue(titles)
+        for title in titles:
+            self.assertIn(f"| {title}\n", script)
+        self.assertIn(f'say "{shown.splitlines()[-1].removeprefix("demo: ")}"', script)
 
     def test_the_readmes_image_runs(self):
         """The small image of README.md, built by the command beside it."""
@@ -229,6 +258,8 @@ class Documents(unittest.TestCase):
             self.assertEqual((built.stderr, built.returncode), ("", 0))
             verdict = run(PROGRAM, "inspect", "--json", "mine", cwd=folder)
             self.assertTrue(json.loads(verdict.stdout)["bootable"])
+            # It has symbols, but none of a function.
+            self.assertIn("\nfunctions 0\n", run(PROGRAM, "inspect", "mine", cwd=folder).stdout)
             if kvm_works():
                 ran = run(PROGRAM, "run", "mine", cwd=folder)
                 self.assertEqual((ran.stdout, ran.returncode), ("hello from my own image\n", 7))

@@ -11,6 +11,7 @@
 
 #include "tests/fuzz/target.h"
 #include "tests/unit/image_oracle.h"
+#include "tests/unit/kernel_oracle.h"
 #include "vmm/image.h"
 #include "vmm/log.h"
 #include "vmm/mem.h"
@@ -62,15 +63,64 @@ static void check_loaded(const struct image *im, const struct oracle *o)
 	mem_destroy(&m);
 }
 
+/* Of what a kernel oracle knows nothing of, it says nothing: Penumbra's images and Solo5's may hold a kernel's notes. */
+static void check_kernel(const struct image *im, const uint8_t *bytes, size_t size)
+{
+	struct kernel_oracle o = {.file = bytes, .size = size};
+
+	require(kernel_format_of(&o) != KERNEL_NONE, "takes for a kernel what is none");
+	require(im->entry == o.entry && im->low == o.low && im->top == o.top, "the kernel's places differ");
+	require(im->enters_32 == o.enters_32, "the kernel's mode differs");
+}
+
+static void check_refused(const uint8_t *bytes, size_t size)
+{
+	struct kernel_oracle o = {.file = bytes, .size = size};
+	enum kernel_format format = kernel_format_of(&o);
+
+	require(format != KERNEL_LINUX && format != KERNEL_FLAT, "refuses a kernel");
+}
+
+/* A kernel's note that is not right is refused in an image of ours, too. */
+static bool oracle_has_bad_pvh(const struct oracle *o)
+{
+	struct kernel_oracle k = {.file = o->file, .size = o->size};
+	kernel_wide entry;
+
+	return kernel_pvh_notes(&k, &entry) > 1;
+}
+
+/* Kernels that say where they go are taken as such, whatever else is in the file. */
+static bool is_flat_kernel(const struct oracle *o)
+{
+	struct kernel_oracle k = {.file = o->file, .size = o->size};
+	int header = kernel_multiboot_header(&k);
+
+	return header >= 0 && kernel_get(&k, (unsigned int)header + 4, 4) >> 16 & 1;
+}
+
 static void check_image(const char *path, struct oracle *o)
 {
 	struct image_reason why;
 	struct image im;
-	bool bootable = oracle_bootable(o);
+	bool bootable = !is_flat_kernel(o) && oracle_bootable(o) && !oracle_has_bad_pvh(o);
 
 	if (image_probe(&im, path, &why) < 0) {
 		require(!bootable, "refuses what the oracle accepts");
 		require(why.text[0] && im.what, "refuses without a reason");
+		check_refused(o->file, o->size);
+		return;
+	}
+	if (im.kind == IMAGE_SOLO5) {
+		require(!bootable, "takes an image of ours for a Solo5 unikernel");
+		check_names(&im);
+		image_close(&im);
+		return;
+	}
+	if (image_is_pc(&im)) {
+		check_kernel(&im, o->file, o->size);
+		check_names(&im);
+		image_close(&im);
 		return;
 	}
 	require(bootable, "accepts what the oracle refuses");

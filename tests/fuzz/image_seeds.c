@@ -10,6 +10,7 @@
 
 #include "tests/unit/broken_images.h"
 #include "tests/unit/elf_writer.h"
+#include "tests/unit/kernel_writer.h"
 
 static uint8_t bytes[256 << 10];
 
@@ -63,6 +64,28 @@ static void put_copy(const char *directory, const char *path)
 	put(directory, name ? name + 1 : path, size);
 }
 
+static void put_kernel(const char *directory, const char *name, struct kernel_file *k)
+{
+	memcpy(bytes, k->bytes, k->size);
+	put(directory, name, k->size);
+}
+
+static void put_kernels(const char *directory)
+{
+	static struct kernel_file k;
+
+	kernel_write_linux(&k);
+	put_kernel(directory, "linux", &k);
+	kernel_write_flat(&k);
+	put_kernel(directory, "multiboot-flat", &k);
+	for (int narrow = 0; narrow < 2; narrow++) {
+		kernel_write_multiboot(&k, narrow, narrow ? 0xc0000000 : 0xffffffff80000000);
+		put_kernel(directory, narrow ? "multiboot-32" : "multiboot-64", &k);
+		kernel_write_pvh(&k, narrow, narrow ? 0 : 0xffffffff80000000);
+		put_kernel(directory, narrow ? "pvh-32" : "pvh-64", &k);
+	}
+}
+
 int main(int argc, char **argv)
 {
 	struct writer_elf good = writer_good(), small = writer_small();
@@ -76,6 +99,7 @@ int main(int argc, char **argv)
 	put_elf(argv[1], "good", &good);
 	put_elf(argv[1], "small", &small);
 	put_symbols(argv[1]);
+	put_kernels(argv[1]);
 	for (size_t i = 0; i < BROKEN_IMAGES; i++) {
 		struct writer_elf e = writer_good();
 

@@ -19,6 +19,8 @@ from initrd import Archive
 HERE = os.path.dirname(os.path.abspath(__file__))
 METAPACKAGE = "linux-image-cloud-amd64"
 MODULES = ("kvm-amd", "virtio_pci", "virtio_console")
+GUEST_MODULES = ("virtio_pci", "virtio_blk", "virtio-rng", "virtio_console") # for the kernel as a guest
+LAYOUT = "-2" # of a kernel's directory: one more when something is added
 QEMU = "qemu-system-x86_64"
 WEEK_S = 7 * 86400
 
@@ -89,8 +91,8 @@ def _read_module(path):
         return file.read()
 
 
-def _collect_modules(tree, target):
-    """Puts MODULES and what they depend on into `target`, with the loading order in "order"."""
+def _collect_modules(tree, modules, target):
+    """Puts modules and what they depend on into `target`, with the loading order in "order"."""
     files, order = _module_files(tree), []
 
     def visit(name):
@@ -109,7 +111,7 @@ def _collect_modules(tree, target):
             file.write(data)
 
     os.mkdir(target)
-    for module in MODULES:
+    for module in modules:
         visit(module)
     with open(os.path.join(target, "order"), "w", encoding="ascii") as file:
         file.write("\n".join(order) + "\n")
@@ -136,8 +138,9 @@ def fetch_kernel(cache):
         boot = os.path.join(tree, "boot")
         image = next(name for name in os.listdir(boot) if name.startswith("vmlinuz-"))
         shutil.copy(os.path.join(boot, image), os.path.join(made, "vmlinuz"))
-        _collect_modules(tree, os.path.join(made, "modules"))
-        name = os.path.basename(package)[:-len(".deb")]
+        _collect_modules(tree, MODULES, os.path.join(made, "modules"))
+        _collect_modules(tree, GUEST_MODULES, os.path.join(made, "guest-modules"))
+        name = os.path.basename(package)[:-len(".deb")] + LAYOUT
         _rename_new(made, os.path.join(cache, name))
         link = os.path.join(work, "current")
         os.symlink(name, link)
@@ -145,9 +148,9 @@ def fetch_kernel(cache):
 
 
 def kernel_directory(cache):
-    """Directory with vmlinuz and modules/, fetched if this is the first time."""
+    """Directory with vmlinuz, modules/ and guest-modules/, fetched if this is the first time."""
     current = os.path.join(cache, "current")
-    if not os.path.exists(os.path.join(current, "vmlinuz")):
+    if not os.path.exists(os.path.join(current, "guest-modules")):
         fetch_kernel(cache)
     return os.path.realpath(current)
 
@@ -181,6 +184,8 @@ def _write_base(out, kernel):
         archive.file("/lab/modules/" + name, os.path.join(modules, name))
     with open(os.path.join(HERE, "init"), "rb") as file:
         archive.text("/init", file.read(), 0o755)
+    with open(os.path.join(HERE, "npt"), "rb") as file:
+        archive.text("/lab/bin/npt", file.read(), 0o755)
     archive.close()
 
 
@@ -188,7 +193,7 @@ def _base_name(kernel):
     """A name that changes with all that goes into the base RAM disk."""
     about = os.stat(busybox())
     key = hashlib.sha256(f"{kernel} {about.st_size} {about.st_mtime_ns}".encode())
-    for name in ("init", "initrd.py", "parts.py"):
+    for name in ("init", "npt", "initrd.py", "parts.py"):
         with open(os.path.join(HERE, name), "rb") as file:
             key.update(file.read())
     return f"base-{key.hexdigest()[:16]}.cpio"

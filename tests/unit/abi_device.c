@@ -21,8 +21,10 @@ static void ended(void *arg, uint8_t code)
 	b->ends++;
 }
 
-static void bench_init(struct bench *b)
+static void bench_init(void *bench)
 {
+	struct bench *b = bench;
+
 	memset(b, 0, sizeof(*b));
 	board_init(&b->board, 0);
 	abi_device_init(&b->abi, &b->board.bus, &b->board.clock, ended, b);
@@ -142,14 +144,6 @@ START_TEST(window_mirrors_64_bytes)
 }
 END_TEST
 
-static struct board *trial_make(void)
-{
-	struct bench *b = malloc(sizeof(*b));
-
-	bench_init(b);
-	return &b->board;
-}
-
 static uint64_t trial_use(struct board *board, uint64_t dice)
 {
 	struct bench *b = (struct bench *)board;
@@ -172,7 +166,7 @@ static uint64_t trial_use(struct board *board, uint64_t dice)
 
 START_TEST(copies_and_damage)
 {
-	static const struct trial trial = { "abi trial", trial_make, trial_use, NULL };
+	static const struct trial trial = {.name = "abi trial", .size = sizeof(struct bench), .init = bench_init, .use = trial_use};
 
 	trial_run(&trial, 200, 200);
 }
@@ -180,16 +174,13 @@ END_TEST
 
 int main(void)
 {
-	Suite *suite = suite_create("abi_device");
 	TCase *tcase = tcase_create("abi_device");
 
-	tcase_set_timeout(tcase, 50);
 	tcase_add_test(tcase, exit_by_any_size);
 	tcase_add_test(tcase, clock_halves_belong_together);
 	tcase_add_test(tcase, counter_counts_reads);
 	tcase_add_test(tcase, scratch_keeps_bytes);
 	tcase_add_test(tcase, window_mirrors_64_bytes);
 	tcase_add_test(tcase, copies_and_damage);
-	suite_add_tcase(suite, tcase);
-	return board_run_suite(suite);
+	return board_run_tests("abi_device", tcase, NULL, 0);
 }

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <check.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -14,6 +15,7 @@
 
 #include "tests/unit/expect.h"
 #include "tests/unit/random.h"
+#include "tests/vm/suite.h"
 #include "vmm/bus.h"
 #include "vmm/clock.h"
 #include "vmm/irq.h"
@@ -110,10 +112,28 @@ static inline const char *board_load(struct board *b, const void *bytes, size_t 
 /* How a test makes and uses its device. */
 struct trial {
 	const char *name;
-	struct board *(*make)(void);	   /* a board with the device on it; free()d */
+	size_t size;		   /* of what init() makes: a structure that begins with a board */
+	void (*init)(void *bench); /* puts the device on a new board */
 	uint64_t (*use)(struct board *b, uint64_t dice); /* does something that depends on dice only; what was seen */
 	void (*quiet)(struct board *b); /* takes away what a reset must keep: inputs. May be NULL */
+	void (*end)(struct board *b);	/* frees what the device holds. May be NULL */
 };
+
+static inline struct board *trial_make(const struct trial *t)
+{
+	void *bench = malloc(t->size);
+
+	ck_assert_ptr_nonnull(bench);
+	t->init(bench);
+	return bench;
+}
+
+static inline void trial_free(const struct trial *t, struct board *b)
+{
+	if (t->end)
+		t->end(b);
+	free(b);
+}
 
 static inline void trial_compare(struct board *a, struct board *b)
 {
@@ -134,7 +154,7 @@ static inline void trial_compare(struct board *a, struct board *b)
 /* Random use, save, load into a new board: then both do the same for the same further use. */
 static inline void trial_copy(const struct trial *t, struct random *r, unsigned int steps)
 {
-	struct board *a = t->make(), *b = t->make();
+	struct board *a = trial_make(t), *b = trial_make(t);
 	struct state s;
 
 	for (unsigned int i = random_below(r, steps); i; i--)
@@ -159,14 +179,14 @@ static inline void trial_copy(const struct trial *t, struct random *r, unsigned 
 		expect(!memcmp(a->rises, b->rises, sizeof(a->rises)));
 	}
 	trial_compare(a, b);
-	free(a);
-	free(b);
+	trial_free(t, a);
+	trial_free(t, b);
 }
 
 /* Random use, reset: then it is like a new one. */
 static inline void trial_reset(const struct trial *t, struct random *r, unsigned int steps)
 {
-	struct board *a = t->make(), *b = t->make();
+	struct board *a = trial_make(t), *b = trial_make(t);
 
 	for (unsigned int i = random_below(r, steps); i; i--)
 		t->use(a, random_next(r));
@@ -177,14 +197,14 @@ static inline void trial_reset(const struct trial *t, struct random *r, unsigned
 	bus_reset(&b->bus);
 	trial_compare(a, b);
 	expect_eq(clock_next(&a->clock), clock_next(&b->clock));
-	free(a);
-	free(b);
+	trial_free(t, a);
+	trial_free(t, b);
 }
 
 /* Damages good bytes and loads them: an error, or a device that can be used and saved. Returns whether it loaded. */
 static inline bool trial_damage(const struct trial *t, struct random *r, unsigned int steps)
 {
-	struct board *a = t->make(), *b = t->make();
+	struct board *a = trial_make(t), *b = trial_make(t);
 	struct state s, again;
 	bool loaded;
 
@@ -206,15 +226,15 @@ static inline bool trial_damage(const struct trial *t, struct random *r, unsigne
 	ck_assert_ptr_null(state_error(&again));
 	state_free(&again);
 	state_free(&s);
-	free(a);
-	free(b);
+	trial_free(t, a);
+	trial_free(t, b);
 	return loaded;
 }
 
 /* Every value of every saved byte: an error, or a device that can be used. For sanitizers to watch. */
 static inline void trial_every_byte(const struct trial *t, struct random *r)
 {
-	struct board *a = t->make(), *b = t->make();
+	struct board *a = trial_make(t), *b = trial_make(t);
 	struct state s;
 
 	for (unsigned int i = 0; i < 100; i++)
@@ -233,8 +253,8 @@ static inline void trial_every_byte(const struct trial *t, struct random *r)
 		s.bytes[at] = good;
 	}
 	state_free(&s);
-	free(a);
-	free(b);
+	trial_free(t, a);
+	trial_free(t, b);
 }
 
 /* A value that a field of the device may never have. */
@@ -275,21 +295,11 @@ static inline void trial_run(const struct trial *t, unsigned int rounds, unsigne
 	expect(loaded < rounds);
 }
 
-/* Whether tests get processes of their own: only then may one be meant to end the program. */
-static inline bool board_forks(void)
+/* Runs a device's tests, and `bad` for each of its bad fields: 0 .. bad_count - 1. Returns main()'s status. */
+static inline int board_run_tests(const char *name, TCase *tcase, const TTest *bad, int bad_count)
 {
-	const char *fork = getenv("CK_FORK");
-
-	return !fork || strcmp(fork, "no");
-}
-
-static inline int board_run_suite(Suite *suite)
-{
-	SRunner *runner = srunner_create(suite);
-	int failed;
-
-	srunner_run_all(runner, CK_NORMAL);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed != 0;
+	if (bad_count && suite_forks())
+		tcase_add_loop_test_raise_signal(tcase, bad, SIGABRT, 0, bad_count);
+	tcase_set_timeout(tcase, 50);
+	return run_case(name, tcase);
 }

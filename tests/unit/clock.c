@@ -9,6 +9,7 @@
 
 #include "tests/unit/expect.h"
 #include "tests/unit/random.h"
+#include "tests/vm/suite.h"
 #include "vmm/state.h"
 
 #define TIMERS 5
@@ -237,22 +238,10 @@ END_TEST
 
 int main(void)
 {
-	Suite *suite = suite_create("clock");
-	TCase *tcase = tcase_create("clock");
-	SRunner *runner = srunner_create(suite);
-	int failed;
+	const TTest *const tests[] = {
+		stands_still_while_stopped, random_starts_and_stops, timers_fire_in_order_of_time,
+		an_absurd_rate_is_bounded, a_restored_clock_goes_on, follows_the_host_by_default, ticks_are_exact,
+	};
 
-	tcase_set_timeout(tcase, 50);
-	tcase_add_test(tcase, stands_still_while_stopped);
-	tcase_add_test(tcase, random_starts_and_stops);
-	tcase_add_test(tcase, timers_fire_in_order_of_time);
-	tcase_add_test(tcase, an_absurd_rate_is_bounded);
-	tcase_add_test(tcase, a_restored_clock_goes_on);
-	tcase_add_test(tcase, follows_the_host_by_default);
-	tcase_add_test(tcase, ticks_are_exact);
-	suite_add_tcase(suite, tcase);
-	srunner_run_all(runner, CK_NORMAL);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed != 0;
+	return RUN_TESTS("clock", tests);
 }

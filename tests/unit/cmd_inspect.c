@@ -14,6 +14,7 @@
 #include "tests/unit/capture.h"
 #include "tests/unit/elf_writer.h"
 #include "tests/unit/memory_file.h"
+#include "tests/vm/suite.h"
 #include "vmm/image.h"
 #include "vmm/mmu.h"
 #include "vmm/program.h"
@@ -227,20 +228,7 @@ END_TEST
 
 int main(void)
 {
-	Suite *suite = suite_create("cmd_inspect");
-	TCase *tcase = tcase_create("cmd_inspect");
-	SRunner *runner = srunner_create(suite);
-	int failed;
+	const TTest *const tests[] = {good_text, good_json, refused, unreadable, hostile, full_disk};
 
-	tcase_add_test(tcase, good_text);
-	tcase_add_test(tcase, good_json);
-	tcase_add_test(tcase, refused);
-	tcase_add_test(tcase, unreadable);
-	tcase_add_test(tcase, hostile);
-	tcase_add_test(tcase, full_disk);
-	suite_add_tcase(suite, tcase);
-	srunner_run_all(runner, CK_NORMAL);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed != 0;
+	return RUN_TESTS("cmd_inspect", tests);
 }

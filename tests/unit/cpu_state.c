@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "tests/unit/random.h"
+#include "tests/vm/suite.h"
 #include "vmm/state.h"
 
 static struct random rnd;
@@ -138,19 +139,11 @@ END_TEST
 
 int main(void)
 {
-	Suite *s = suite_create("cpu_state");
-	TCase *tc = tcase_create("cpu_state");
-	SRunner *sr;
-	int failed;
+	TCase *tcase = tcase_create("cpu_state");
 
 	rnd = random_start("cpu_state");
-	tcase_add_test(tc, round_trip);
-	tcase_add_test(tc, no_field_is_forgotten);
-	tcase_add_test(tc, bad_states_are_refused);
-	suite_add_tcase(s, tc);
-	sr = srunner_create(s);
-	srunner_run_all(sr, CK_NORMAL);
-	failed = srunner_ntests_failed(sr);
-	srunner_free(sr);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	tcase_add_test(tcase, round_trip);
+	tcase_add_test(tcase, no_field_is_forgotten);
+	tcase_add_test(tcase, bad_states_are_refused);
+	return run_case("cpu_state", tcase);
 }

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "tests/unit/random.h"
+#include "tests/vm/suite.h"
 
 #define GIB (1ull << 30)
 #define CONSUMERS 3
@@ -45,8 +46,31 @@ static void write_somewhere(struct random *r)
 		memset(&model[c][first], 1, last - first + 1);
 }
 
+struct walked {
+	const struct dirty_set *set;
+	uint64_t pages, end;
+};
+
+static int on_range(void *arg, uint64_t gpa, uint64_t size)
+{
+	struct walked *w = arg;
+
+	ck_assert(size && gpa % PAGE_SIZE == 0 && size % PAGE_SIZE == 0 && mem_at(&ram, gpa, size, MEM_READ));
+	ck_assert(gpa > w->end || (gpa == 0 && !w->pages)); /* ascending, and no range could be longer */
+	for (uint64_t at = gpa; at < gpa + size; at += PAGE_SIZE)
+		if (!dirty_test(&dirty, w->set, at))
+			ck_abort_msg("page 0x%llx is not in the set", (unsigned long long)at);
+	w->pages += size / PAGE_SIZE;
+	w->end = gpa + size;
+	return 0;
+}
+
 static void compare(const struct dirty_set *set, const bool *flags)
 {
+	struct walked w = {.set = set};
+
+	ck_assert_int_eq(dirty_walk(&dirty, set, on_range, &w), 0);
+	ck_assert_uint_eq(w.pages, dirty_count(&dirty, set));
 	for (unsigned int page = 0; page < TRIED; page++)
 		ck_assert_msg(dirty_test(&dirty, set, gpa_of(page)) == flags[page], "page 0x%llx",
 			      (unsigned long long)gpa_of(page));
@@ -102,23 +126,17 @@ END_TEST
 
 int main(void)
 {
-	Suite *s = suite_create("dirty");
-	TCase *tc = tcase_create("dirty");
-	SRunner *sr;
-	int failed;
+	TCase *tcase = tcase_create("dirty");
+	int status;
 
 	if (mem_create(&ram, 5 * GIB, MEM_HUGE_NEVER) < 0)
 		return EXIT_FAILURE;
 	dirty_init(&dirty, &ram, NULL);
-	tcase_set_timeout(tc, 60);
-	tcase_add_test(tc, consumers_do_not_disturb_each_other);
-	tcase_add_test(tc, an_epoch_starts_empty);
-	suite_add_tcase(s, tc);
-	sr = srunner_create(s);
-	srunner_run_all(sr, CK_NORMAL);
-	failed = srunner_ntests_failed(sr);
-	srunner_free(sr);
+	tcase_set_timeout(tcase, 60);
+	tcase_add_test(tcase, consumers_do_not_disturb_each_other);
+	tcase_add_test(tcase, an_epoch_starts_empty);
+	status = run_case("dirty", tcase);
 	dirty_destroy(&dirty);
 	mem_destroy(&ram);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return status;
 }

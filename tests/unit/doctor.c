@@ -13,43 +13,9 @@
 #include <unistd.h>
 
 #include "tests/unit/expect.h"
+#include "tests/unit/fake_root.h"
 #include "tests/unit/random.h"
-
-/* A made-up root directory. */
-struct fake {
-	char root[64];
-};
-
-static void fake_begin(struct fake *f)
-{
-	strcpy(f->root, P_tmpdir "/doctor-test-XXXXXX");
-	ck_assert_ptr_nonnull(mkdtemp(f->root));
-}
-
-static void fake_file(struct fake *f, const char *path, const char *text)
-{
-	char full[256];
-	FILE *out;
-
-	snprintf(full, sizeof(full), "%s%s", f->root, path);
-	for (char *slash = strchr(full + strlen(f->root) + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
-		*slash = '\0';
-		mkdir(full, 0777);
-		*slash = '/';
-	}
-	out = fopen(full, "w");
-	ck_assert_ptr_nonnull(out);
-	fputs(text, out);
-	fclose(out);
-}
-
-static void fake_end(struct fake *f)
-{
-	char command[128];
-
-	snprintf(command, sizeof(command), "rm -r %s", f->root);
-	ck_assert_int_eq(system(command), 0);
-}
+#include "tests/vm/suite.h"
 
 static const struct finding *find(const struct report *r, const char *name)
 {
@@ -340,7 +306,7 @@ START_TEST(a_good_host)
 	assert_finding(&r, "memory maps", FINDING_OK, "65530", "enough");
 	assert_finding(&r, "2 MiB pages", FINDING_OK, "madvise", "quicker");
 	assert_finding(&r, "clock", FINDING_OK, "tsc", "without");
-	assert_finding(&r, "userfaultfd", FINDING_OK, "usable", "touches");
+	assert_finding(&r, "userfaultfd", FINDING_OK, "for everybody", "can be brought in");
 	assert_finding(&r, "processors", FINDING_OK, "", "run at the same time");
 	fake_end(&f);
 }
@@ -363,7 +329,27 @@ START_TEST(a_poor_host)
 	assert_finding(&r, "memory maps", FINDING_LACK, "200", "about 40 guests");
 	assert_finding(&r, "2 MiB pages", FINDING_LACK, "never", "madvise");
 	assert_finding(&r, "clock", FINDING_NOTE, "acpi_pm", "system call");
-	assert_finding(&r, "userfaultfd", FINDING_LACK, "none", "touches");
+	assert_finding(&r, "userfaultfd", FINDING_LACK, "none", "CONFIG_USERFAULTFD");
+	fake_end(&f);
+}
+END_TEST
+
+START_TEST(userfaultfd_is_not_for_everybody)
+{
+	struct report r;
+	struct fake f;
+
+	fake_begin(&f);
+	fake_file(&f, "/proc/sys/vm/unprivileged_userfaultfd", "0\n");
+	ck_assert_int_eq(chmod(f.root, 0755), 0);
+	if (geteuid() == 0) {
+		look_at_host(&f, &r);
+		assert_finding(&r, "userfaultfd", FINDING_OK, "for this user", "can be brought in");
+		ck_assert_int_eq(seteuid(65534), 0);
+	}
+	look_at_host(&f, &r);
+	ck_assert_int_eq(seteuid(getuid()), 0);
+	assert_finding(&r, "userfaultfd", FINDING_LACK, "not for this user", "sudo sysctl vm.unprivileged_userfaultfd=1");
 	fake_end(&f);
 }
 END_TEST
@@ -392,25 +378,12 @@ END_TEST
 
 int main(void)
 {
-	Suite *suite = suite_create("doctor");
-	TCase *tcase = tcase_create("doctor");
-	SRunner *runner = srunner_create(suite);
-	int failed;
+	const TTest *const tests[] = {
+		pieces_lose_nothing_and_fit, table_keeps_its_columns, json_says_the_same, a_full_disk_is_an_error,
+		one_bad_finding_is_enough, a_missing_device_has_a_remedy, what_is_not_kvm_is_said_to_be_so,
+		no_permission_names_the_group, a_good_host, a_poor_host, userfaultfd_is_not_for_everybody,
+		files_that_say_nothing_do_no_harm,
+	};
 
-	tcase_add_test(tcase, pieces_lose_nothing_and_fit);
-	tcase_add_test(tcase, table_keeps_its_columns);
-	tcase_add_test(tcase, json_says_the_same);
-	tcase_add_test(tcase, a_full_disk_is_an_error);
-	tcase_add_test(tcase, one_bad_finding_is_enough);
-	tcase_add_test(tcase, a_missing_device_has_a_remedy);
-	tcase_add_test(tcase, what_is_not_kvm_is_said_to_be_so);
-	tcase_add_test(tcase, no_permission_names_the_group);
-	tcase_add_test(tcase, a_good_host);
-	tcase_add_test(tcase, a_poor_host);
-	tcase_add_test(tcase, files_that_say_nothing_do_no_harm);
-	suite_add_tcase(suite, tcase);
-	srunner_run_all(runner, CK_NORMAL);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed != 0;
+	return RUN_TESTS("doctor", tests);
 }

@@ -9,8 +9,10 @@
 #include <string.h>
 
 #include "guest/lib/format.h"
+#include "guest/lib/lcg.h"
 #include "guest/lib/parse.h"
 #include "tests/unit/random.h"
+#include "tests/vm/suite.h"
 
 #define ROUNDS 200000
 
@@ -186,22 +188,29 @@ START_TEST(words)
 }
 END_TEST
 
+/* The chain step by step against its end in one go, from any state; steps beyond any loop, by going them in two parts. */
+START_TEST(chains)
+{
+	struct random r = random_start("guest_lib chains");
+
+	for (uint64_t steps = 0; steps < 3000; steps++) {
+		uint64_t start = random_next(&r), state = start;
+
+		for (uint64_t i = 0; i < steps; i++)
+			state = lcg_next(state);
+		ck_assert_uint_eq(lcg_after(start, steps), state);
+	}
+	for (unsigned int i = 0; i < 1000; i++) {
+		uint64_t start = random_next(&r), first = random_next(&r) >> 1, second = random_next(&r) >> 1;
+
+		ck_assert_uint_eq(lcg_after(start, first + second), lcg_after(lcg_after(start, first), second));
+	}
+}
+END_TEST
+
 int main(void)
 {
-	Suite *suite = suite_create("guest_lib");
-	TCase *tcase = tcase_create("guest_lib");
-	SRunner *runner = srunner_create(suite);
-	int failed;
+	const TTest *const tests[] = {formats_like_libc, formats_oddities, numbers, options, words, chains};
 
-	tcase_set_timeout(tcase, 50);
-	tcase_add_test(tcase, formats_like_libc);
-	tcase_add_test(tcase, formats_oddities);
-	tcase_add_test(tcase, numbers);
-	tcase_add_test(tcase, options);
-	tcase_add_test(tcase, words);
-	suite_add_tcase(suite, tcase);
-	srunner_run_all(runner, CK_NORMAL);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed != 0;
+	return RUN_TESTS("guest_lib", tests);
 }

@@ -13,7 +13,9 @@
 
 #include "guest/abi.h"
 #include "tests/unit/capture.h"
+#include "tests/unit/expect.h"
 #include "tests/unit/random.h"
+#include "tests/vm/suite.h"
 
 #define GIB (1ull << 30)
 
@@ -99,6 +101,43 @@ START_TEST(door_at_random)
 		check_door(&m, gpa, random_next(&r) >> random_below(&r, 64));
 	}
 	mem_destroy(&m);
+}
+END_TEST
+
+/* Numbers count the pages of RAM in order of gpa, and every way there and back fits. */
+START_TEST(page_numbers)
+{
+	uint64_t ram = ram_sizes[_i], pages = ram / PAGE_SIZE;
+	struct random r = random_start("page_numbers");
+	struct mem m;
+
+	ck_assert_int_eq(mem_create(&m, ram, MEM_HUGE_NEVER), 0);
+	for (int i = 0; i < 20000; i++) {
+		uint64_t page = i < 10 ? (uint64_t)i : i < 20 ? pages - 1 - (uint64_t)i % 10 : random_below(&r, pages);
+		uint64_t low = page * PAGE_SIZE, gpa = low < 3 * GIB ? low : low + GIB;
+		uint64_t in_page = random_below(&r, PAGE_SIZE), end = low < 3 * GIB && ram > 3 * GIB ? 3 * GIB : ram;
+
+		expect_eq(mem_page_gpa(&m, page), gpa);
+		expect_eq(mem_page_number(&m, gpa + in_page), page);
+		expect(mem_page_hva(&m, page) == mem_at(&m, gpa, PAGE_SIZE, MEM_READ));
+		expect_eq(mem_page_at(&m, mem_page_hva(&m, page) + in_page), page);
+		expect_eq(mem_page_room(&m, page), (end - low) / PAGE_SIZE);
+	}
+	mem_destroy(&m);
+}
+END_TEST
+
+START_TEST(page_number_outside_is_our_bug)
+{
+	struct mem m;
+
+	ck_assert_int_eq(mem_create(&m, MEM_MIN_BYTES, MEM_HUGE_NEVER), 0);
+	if (_i == 0)
+		mem_page_number(&m, MEM_MIN_BYTES);
+	else if (_i == 1)
+		mem_page_gpa(&m, MEM_MIN_BYTES / PAGE_SIZE);
+	else
+		mem_page_at(&m, &m);
 }
 END_TEST
 
@@ -374,6 +413,49 @@ START_TEST(listeners)
 }
 END_TEST
 
+/* Random pins that come and go, against a count for every page. */
+START_TEST(pins)
+{
+	enum { PINS = 40, PAGES = MEM_MIN_BYTES / PAGE_SIZE };
+	struct random r = random_start("mem pins");
+	static struct mem_pin pin[PINS];
+	static unsigned int count[PAGES];
+	bool held[PINS] = {false};
+	struct witness c = {.listener.dirtied = witness_dirtied};
+	struct mem m;
+
+	ck_assert_int_eq(mem_create(&m, MEM_MIN_BYTES, MEM_HUGE_NEVER), 0);
+	mem_listen(&m, &c.listener);
+	for (unsigned int i = 0; i < 20000; i++) {
+		unsigned int n = (unsigned int)random_below(&r, PINS);
+		uint64_t gpa = random_below(&r, MEM_MIN_BYTES + 100), size = random_below(&r, 3 * PAGE_SIZE);
+		bool fits = size && gpa + size <= MEM_MIN_BYTES, write = random_below(&r, 2), pinned = false;
+		int before = c.dirtied;
+
+		if (held[n]) {
+			for (uint64_t p = pin[n].gpa / PAGE_SIZE; p <= (pin[n].gpa + pin[n].size - 1) / PAGE_SIZE; p++)
+				count[p]--;
+			write = pin[n].use == MEM_WRITE;
+			mem_unpin(&m, &pin[n]);
+			held[n] = false;
+			ck_assert_int_eq(c.dirtied - before, write);
+		} else {
+			held[n] = mem_pin(&m, &pin[n], gpa, size, write ? MEM_WRITE : MEM_READ) != NULL;
+			ck_assert_int_eq(held[n], fits);
+			ck_assert_int_eq(c.dirtied - before, fits && write);
+			for (uint64_t p = gpa / PAGE_SIZE; fits && p <= (gpa + size - 1) / PAGE_SIZE; p++)
+				count[p]++;
+		}
+		gpa = random_below(&r, MEM_MIN_BYTES - PAGE_SIZE);
+		size = 1 + random_below(&r, PAGE_SIZE);
+		for (uint64_t p = gpa / PAGE_SIZE; p <= (gpa + size - 1) / PAGE_SIZE; p++)
+			pinned |= count[p] > 0;
+		ck_assert_msg(mem_is_pinned(&m, gpa, size) == pinned, "0x%" PRIx64 "+0x%" PRIx64, gpa, size);
+	}
+	mem_destroy(&m);
+}
+END_TEST
+
 START_TEST(dirtied_outside_is_our_bug)
 {
 	struct mem m;
@@ -385,15 +467,14 @@ END_TEST
 
 int main(void)
 {
-	Suite *suite = suite_create("mem");
-	TCase *tcase = tcase_create("mem");
-	SRunner *runner = srunner_create(suite);
 	const int sizes = sizeof(ram_sizes) / sizeof(ram_sizes[0]);
-	int failed;
+	TCase *tcase = tcase_create("mem");
 
 	tcase_set_timeout(tcase, 50);
 	tcase_add_loop_test(tcase, door_near_borders, 0, sizes);
 	tcase_add_test(tcase, door_at_random);
+	tcase_add_loop_test(tcase, page_numbers, 0, sizes);
+	tcase_add_loop_test_raise_signal(tcase, page_number_outside_is_our_bug, SIGABRT, 0, 3);
 	tcase_add_loop_test(tcase, regions, 0, sizes);
 	tcase_add_test(tcase, bad_sizes);
 	tcase_add_loop_test(tcase, untouched_and_advised, 0, 2);
@@ -402,10 +483,7 @@ int main(void)
 	tcase_add_test(tcase, copies);
 	tcase_add_test(tcase, copies_at_the_hole);
 	tcase_add_test(tcase, listeners);
+	tcase_add_test(tcase, pins);
 	tcase_add_test_raise_signal(tcase, dirtied_outside_is_our_bug, SIGABRT);
-	suite_add_tcase(suite, tcase);
-	srunner_run_all(runner, CK_NORMAL);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed != 0;
+	return run_case("mem", tcase);
 }

@@ -1,200 +1,12 @@
 /*
- * The 8254 against a model that does one tick at a time, digit by digit, as the mode descriptions of the data sheet go.
+ * The 8254 against the model of pit8254_model.h.
  */
 #include "vmm/pit8254.h"
 
-#include <signal.h>
-
 #include "tests/unit/board.h"
+#include "tests/unit/pit8254_model.h"
 
 #define SPEAKER 0x61
-
-/* One counter. Registers hold what the chip holds: 16 bits, binary or four decimal digits. */
-struct counter {
-	int mode, rw;
-	bool bcd, gate, out, null, has_count, load_next, counting, strobe_due, odd;
-	uint16_t cr, ce;
-	bool second_write, second_read;
-	uint8_t first_byte, control;
-	int latched, latched_status; /* -1 = not */
-	bool known, latched_known; /* until a count is loaded, the data sheet does not say what is read */
-	unsigned int rises;
-};
-
-static void drive(struct counter *c, bool out)
-{
-	c->rises += out && !c->out;
-	c->out = out;
-}
-
-static void decrement(struct counter *c)
-{
-	if (!c->bcd) {
-		c->ce = (uint16_t)(c->ce - 1);
-		return;
-	}
-	for (int shift = 0; shift < 16; shift += 4) {
-		if (c->ce >> shift & 15) {
-			c->ce = (uint16_t)(c->ce - (1 << shift));
-			return;
-		}
-		c->ce = (uint16_t)(c->ce + (9 << shift));
-	}
-}
-
-static void load(struct counter *c)
-{
-	c->load_next = c->null = false;
-	c->counting = c->strobe_due = c->known = true;
-	c->ce = c->cr;
-	c->odd = c->cr & 1;
-	if (c->mode == 3 && c->odd)
-		c->ce--; /* the last digit is odd, so there is no borrow */
-}
-
-static void tick_square(struct counter *c)
-{
-	if (!(c->odd && c->out && c->ce == 0)) {
-		decrement(c);
-		decrement(c);
-		if (c->ce || (c->odd && c->out))
-			return;
-	}
-	drive(c, !c->out || c->cr == 1); /* a count of 1 never goes low */
-	load(c);
-}
-
-static void tick_rate(struct counter *c)
-{
-	decrement(c);
-	if (c->ce == 0) {
-		load(c);
-		drive(c, c->cr != 1);
-	} else {
-		drive(c, c->ce != 1);
-	}
-}
-
-static void tick_once(struct counter *c)
-{
-	decrement(c);
-	if (c->ce != 0)
-		return;
-	if (c->mode < 2)
-		drive(c, true);
-	else if (c->strobe_due)
-		drive(c, false);
-	c->strobe_due = false;
-}
-
-static void tick(struct counter *c)
-{
-	bool strobes = c->mode == 4 || c->mode == 5;
-
-	if (strobes)
-		drive(c, true); /* a strobe lasts one tick */
-	if (c->load_next) {
-		load(c);
-		if (c->mode == 1)
-			drive(c, false);
-		if (c->mode == 2)
-			drive(c, c->cr != 1);
-		return;
-	}
-	if (!c->counting || (!c->gate && c->mode != 1 && c->mode != 5))
-		return;
-	if (c->mode == 3)
-		tick_square(c);
-	else if (c->mode == 2)
-		tick_rate(c);
-	else
-		tick_once(c);
-}
-
-static void new_count(struct counter *c, uint16_t count)
-{
-	bool first = !c->has_count;
-
-	c->cr = count;
-	c->null = c->has_count = true;
-	if (c->mode == 0)
-		drive(c, false);
-	if (c->mode == 0 || c->mode == 4 || ((c->mode == 2 || c->mode == 3) && first))
-		c->load_next = true;
-}
-
-static void write_byte(struct counter *c, uint8_t byte)
-{
-	if (c->rw == 1) {
-		new_count(c, byte);
-	} else if (c->rw == 2) {
-		new_count(c, (uint16_t)(byte << 8));
-	} else if (c->second_write) {
-		c->second_write = false;
-		new_count(c, (uint16_t)(byte << 8 | c->first_byte));
-	} else {
-		c->first_byte = byte;
-		c->second_write = true;
-		if (c->mode == 0) {
-			c->counting = c->load_next = false;
-			drive(c, false);
-		}
-	}
-}
-
-static uint8_t read_byte(struct counter *c)
-{
-	uint16_t value = c->latched >= 0 ? (uint16_t)c->latched : c->ce;
-
-	if (c->latched_status >= 0) {
-		uint8_t status = (uint8_t)c->latched_status;
-
-		c->latched_status = -1;
-		return status;
-	}
-	if (c->rw == 3 && !c->second_read) {
-		c->second_read = true;
-		return (uint8_t)value;
-	}
-	c->second_read = false;
-	c->latched = -1;
-	return (uint8_t)(c->rw == 1 ? value : value >> 8);
-}
-
-static void latch(struct counter *c)
-{
-	if (c->latched >= 0)
-		return;
-	c->latched = c->ce;
-	c->latched_known = c->known;
-	c->second_read = false;
-}
-
-static void gate(struct counter *c, bool level)
-{
-	bool trigger = level && !c->gate;
-	bool rate = c->mode == 2 || c->mode == 3;
-
-	c->gate = level;
-	if (rate && !level)
-		drive(c, true);
-	if (trigger && c->has_count && (rate || c->mode == 1 || c->mode == 5))
-		c->load_next = true;
-}
-
-static void program(struct counter *c, uint8_t control)
-{
-	c->control = control & 0x3f;
-	c->mode = control >> 1 & 7;
-	if (c->mode > 5)
-		c->mode &= 3;
-	c->rw = control >> 4 & 3;
-	c->bcd = control & 1;
-	c->null = true;
-	c->known = c->has_count = c->load_next = c->counting = c->strobe_due = c->second_write = c->second_read = false;
-	c->latched = c->latched_status = -1;
-	drive(c, c->mode != 0);
-}
 
 struct bench {
 	struct board board; /* first: a board is what the trials see */
@@ -204,8 +16,10 @@ struct bench {
 	uint8_t control61;
 };
 
-static void bench_init(struct bench *b)
+static void bench_init(void *bench)
 {
+	struct bench *b = bench;
+
 	memset(b, 0, sizeof(*b));
 	board_init(&b->board, 0);
 	pit_init(&b->pit, &b->board.bus, &b->board.clock, board_irq(&b->board, 0));
@@ -223,14 +37,14 @@ static void command(struct bench *b, uint8_t value)
 
 		if (value >> 6 == 3 && value >> (i + 1) & 1) {
 			if (!(value & 0x20))
-				latch(c);
+				counter_latch(c);
 			if (!(value & 0x10) && c->latched_status < 0)
 				c->latched_status = c->control | c->null << 6 | c->out << 7;
 		} else if (value >> 6 == i) {
 			if (value & 0x30)
-				program(c, value);
+				counter_program(c, value);
 			else
-				latch(c);
+				counter_latch(c);
 		}
 	}
 }
@@ -238,14 +52,14 @@ static void command(struct bench *b, uint8_t value)
 static void count(struct bench *b, unsigned int channel, uint8_t byte)
 {
 	board_outb(&b->board, 0x40 + channel, byte);
-	write_byte(&b->counter[channel], byte);
+	counter_write(&b->counter[channel], byte);
 }
 
 static void set_61(struct bench *b, uint8_t value)
 {
 	board_outb(&b->board, SPEAKER, value);
 	b->control61 = value & 15;
-	gate(&b->counter[2], value & 1);
+	counter_gate(&b->counter[2], value & 1);
 }
 
 static void check_61(struct bench *b)
@@ -259,7 +73,7 @@ static void check_read(struct bench *b, unsigned int channel)
 {
 	const struct counter *c = &b->counter[channel];
 	bool known = c->latched_status >= 0 || (c->latched >= 0 ? c->latched_known : c->known);
-	uint8_t got = board_inb(&b->board, 0x40 + channel), expected = read_byte(&b->counter[channel]);
+	uint8_t got = board_inb(&b->board, 0x40 + channel), expected = counter_read(&b->counter[channel]);
 
 	expect_msg(!known || got == expected, "tick %" PRIu64 ": channel %u, control 0x%x, reads 0x%x, not 0x%x", b->tick, channel,
 		      c->control, got, expected);
@@ -289,7 +103,7 @@ static void pass(struct bench *b, uint64_t n, struct random *r)
 	b->counter[0].rises = 0;
 	for (uint64_t i = 0; i < n; i++)
 		for (int c = 0; c < 3; c++)
-			tick(&b->counter[c]);
+			counter_tick(&b->counter[c]);
 	b->tick += n;
 	start = clock_tick_ns(b->tick, PIT_HZ);
 	end = clock_tick_ns(b->tick + 1, PIT_HZ);
@@ -352,7 +166,7 @@ static void step(struct bench *b, struct random *r)
 		value &= 0x77; /* decimal digits, for BCD */
 		board_out(&b->board, 0x40, 3, value * 0x010101u); /* three ports at once */
 		for (int i = 0; i < 3; i++)
-			write_byte(&b->counter[i], value);
+			counter_write(&b->counter[i], value);
 		break;
 	default:
 		check_read(b, channel);
@@ -485,14 +299,6 @@ START_TEST(reset_is_power_on)
 }
 END_TEST
 
-static struct board *trial_make(void)
-{
-	struct bench *b = malloc(sizeof(*b));
-
-	bench_init(b);
-	return &b->board;
-}
-
 static uint64_t trial_use(struct board *board, uint64_t dice)
 {
 	struct random r = { dice };
@@ -515,7 +321,7 @@ static uint64_t trial_use(struct board *board, uint64_t dice)
 
 START_TEST(copies_and_damage)
 {
-	static const struct trial trial = { "pit8254 trial", trial_make, trial_use, NULL };
+	static const struct trial trial = {.name = "pit8254 trial", .size = sizeof(struct bench), .init = bench_init, .use = trial_use};
 
 	trial_run(&trial, 200, 200);
 }
@@ -554,18 +360,13 @@ END_TEST
 
 int main(void)
 {
-	Suite *suite = suite_create("pit8254");
 	TCase *tcase = tcase_create("pit8254");
 
-	tcase_set_timeout(tcase, 50);
 	tcase_add_test(tcase, random_use_is_as_the_model_says);
 	tcase_add_loop_test(tcase, every_tick_of_small_counts, 0, 12);
 	tcase_add_test(tcase, edges_do_not_drift);
 	tcase_add_test(tcase, one_shots_arm_the_timer_once);
 	tcase_add_test(tcase, reset_is_power_on);
 	tcase_add_test(tcase, copies_and_damage);
-	if (board_forks())
-		tcase_add_loop_test_raise_signal(tcase, bad_fields_are_refused, SIGABRT, 0, 12);
-	suite_add_tcase(suite, tcase);
-	return board_run_suite(suite);
+	return board_run_tests("pit8254", tcase, bad_fields_are_refused, 12);
 }

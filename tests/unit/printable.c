@@ -12,6 +12,8 @@
 #include <string.h>
 #include <wchar.h>
 
+#include "tests/vm/suite.h"
+
 static const struct {
 	const char *in, *out;
 } cases[] = {
@@ -110,18 +112,11 @@ END_TEST
 
 int main(void)
 {
-	Suite *suite = suite_create("printable");
 	TCase *tcase = tcase_create("printable");
-	SRunner *runner = srunner_create(suite);
-	int failed;
 
 	tcase_set_timeout(tcase, 50);
 	tcase_add_loop_test(tcase, known, 0, sizeof(cases) / sizeof(cases[0]));
 	tcase_add_test(tcase, room);
 	tcase_add_test(tcase, all_short);
-	suite_add_tcase(suite, tcase);
-	srunner_run_all(runner, CK_NORMAL);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed != 0;
+	return run_case("printable", tcase);
 }

@@ -4,7 +4,6 @@
  */
 #include "vmm/rtc.h"
 
-#include <signal.h>
 #include <time.h>
 
 #include "tests/unit/board.h"
@@ -425,12 +424,9 @@ START_TEST(reset_is_power_on)
 }
 END_TEST
 
-static struct board *trial_make(void)
+static void trial_init(void *bench)
 {
-	struct bench *b = malloc(sizeof(*b));
-
-	bench_init(b, 1700000000 * SECOND);
-	return &b->board;
+	bench_init(bench, 1700000000 * SECOND);
 }
 
 static uint64_t trial_use(struct board *board, uint64_t dice)
@@ -459,7 +455,7 @@ static uint64_t trial_use(struct board *board, uint64_t dice)
 
 START_TEST(copies_and_damage)
 {
-	static const struct trial trial = { "rtc trial", trial_make, trial_use, NULL };
+	static const struct trial trial = {.name = "rtc trial", .size = sizeof(struct bench), .init = trial_init, .use = trial_use};
 
 	trial_run(&trial, 200, 200);
 }
@@ -487,10 +483,8 @@ END_TEST
 
 int main(void)
 {
-	Suite *suite = suite_create("rtc");
 	TCase *tcase = tcase_create("rtc");
 
-	tcase_set_timeout(tcase, 50);
 	tcase_add_test(tcase, shows_wall_time);
 	tcase_add_test(tcase, a_guest_sets_it);
 	tcase_add_test(tcase, alarms);
@@ -502,8 +496,5 @@ int main(void)
 	tcase_add_test(tcase, cmos_keeps_bytes);
 	tcase_add_test(tcase, reset_is_power_on);
 	tcase_add_test(tcase, copies_and_damage);
-	if (board_forks())
-		tcase_add_loop_test_raise_signal(tcase, bad_fields_are_refused, SIGABRT, 0, 8);
-	suite_add_tcase(suite, tcase);
-	return board_run_suite(suite);
+	return board_run_tests("rtc", tcase, bad_fields_are_refused, 8);
 }

@@ -10,6 +10,7 @@
 
 #include "shadow/rflags.h"
 #include "tests/unit/shadow_kernel.h"
+#include "tests/vm/suite.h"
 
 #define UD 6
 #define RFLAGS_START (RFLAGS_ONE | RFLAGS_IF | RFLAGS_TF | RFLAGS_NT | RFLAGS_CF | RFLAGS_AC)
@@ -483,10 +484,7 @@ END_TEST
 
 int main(void)
 {
-	Suite *suite = suite_create("shadow_deliver");
-	TCase *tcase = tcase_create("deliver");
-	SRunner *runner = srunner_create(suite);
-	int failed;
+	TCase *tcase = tcase_create("shadow_deliver");
 
 	tcase_add_test(tcase, fault_of_ring_3);
 	tcase_add_test(tcase, interrupt_of_ring_0);
@@ -502,9 +500,5 @@ int main(void)
 	tcase_add_test(tcase, stack_across_pages);
 	tcase_add_test(tcase, two_events);
 	tcase_add_test(tcase, three_events);
-	suite_add_tcase(suite, tcase);
-	srunner_run_all(runner, CK_NORMAL);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return run_case("shadow_deliver", tcase);
 }

@@ -32,3 +32,11 @@ uint64_t execute_port_value(uint64_t port, unsigned int n, unsigned int size);
 
 /* Five words for IRET on the guest's stack, RFLAGS with nothing set. */
 void execute_put_frame(struct execute *e, uint64_t rip, uint16_t cs, uint64_t rsp, uint16_t ss);
+
+/* The state of a test that calls its machine `e`. */
+#define CS (e.guest.cs)
+#define RAX CS.gpr[CPU_RAX]
+#define RBX CS.gpr[CPU_RBX]
+#define RCX CS.gpr[CPU_RCX]
+#define RDX CS.gpr[CPU_RDX]
+#define RSP CS.gpr[CPU_RSP]

@@ -11,6 +11,7 @@
 
 #include "tests/unit/random.h"
 #include "tests/unit/shadow_guest.h"
+#include "tests/vm/suite.h"
 #include "vmm/mmu.h"
 
 #define GVA 0x00007abcdef00000ull
@@ -316,20 +317,10 @@ END_TEST
 
 int main(void)
 {
-	Suite *s = suite_create("shadow_gmem");
-	TCase *tc = tcase_create("gmem");
-	SRunner *sr = srunner_create(s);
-	int failed;
+	const TTest *const tests[] = {
+		agrees_byte_by_byte, the_vm_may_end_at_any_access, canonical_at_both_ends, wraps_at_the_end,
+		cpl_is_that_of_ss,
+	};
 
-	tcase_set_timeout(tc, 60);
-	tcase_add_test(tc, agrees_byte_by_byte);
-	tcase_add_test(tc, the_vm_may_end_at_any_access);
-	tcase_add_test(tc, canonical_at_both_ends);
-	tcase_add_test(tc, wraps_at_the_end);
-	tcase_add_test(tc, cpl_is_that_of_ss);
-	suite_add_tcase(s, tc);
-	srunner_run_all(sr, CK_NORMAL);
-	failed = srunner_ntests_failed(sr);
-	srunner_free(sr);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return RUN_TESTS("shadow_gmem", tests);
 }

@@ -12,6 +12,7 @@
 #include "shadow/rflags.h"
 #include "tests/unit/random.h"
 #include "tests/unit/shadow_guest.h"
+#include "tests/vm/suite.h"
 
 #define GVA 0x0000123456780000ull /* two pages of code */
 #define GPA0 0x210000ull
@@ -299,28 +300,21 @@ END_TEST
 
 int main(void)
 {
-	Suite *s = suite_create("shadow_insn");
-	TCase *tc = tcase_create("insn");
-	SRunner *sr = srunner_create(s);
-	int failed;
+	TCase *tcase = tcase_create("shadow_insn");
 
-	tcase_add_checked_fixture(tc, setup, teardown);
-	tcase_set_timeout(tc, 60);
-	tcase_add_test(tc, decodes_at_every_offset_from_a_border);
-	tcase_add_test(tc, the_second_page_counts_only_if_reached);
-	tcase_add_test(tc, faults_of_the_first_page);
-	tcase_add_test(tc, smep_keeps_the_kernel_off_user_pages);
-	tcase_add_test(tc, rip_has_to_be_canonical);
-	tcase_add_test(tc, at_most_fifteen_bytes);
-	tcase_add_test(tc, what_is_no_instruction);
-	tcase_add_test(tc, branches_are_amds);
-	tcase_add_test(tc, only_64_bit_code_in_ram);
-	tcase_add_test(tc, a_fetch_marks_what_it_reads);
-	tcase_add_test(tc, every_register_by_its_name);
-	tcase_add_test(tc, advance_ends_what_lasts_one_instruction);
-	suite_add_tcase(s, tc);
-	srunner_run_all(sr, CK_NORMAL);
-	failed = srunner_ntests_failed(sr);
-	srunner_free(sr);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	tcase_set_timeout(tcase, 60);
+	tcase_add_checked_fixture(tcase, setup, teardown);
+	tcase_add_test(tcase, decodes_at_every_offset_from_a_border);
+	tcase_add_test(tcase, the_second_page_counts_only_if_reached);
+	tcase_add_test(tcase, faults_of_the_first_page);
+	tcase_add_test(tcase, smep_keeps_the_kernel_off_user_pages);
+	tcase_add_test(tcase, rip_has_to_be_canonical);
+	tcase_add_test(tcase, at_most_fifteen_bytes);
+	tcase_add_test(tcase, what_is_no_instruction);
+	tcase_add_test(tcase, branches_are_amds);
+	tcase_add_test(tcase, only_64_bit_code_in_ram);
+	tcase_add_test(tcase, a_fetch_marks_what_it_reads);
+	tcase_add_test(tcase, every_register_by_its_name);
+	tcase_add_test(tcase, advance_ends_what_lasts_one_instruction);
+	return run_case("shadow_insn", tcase);
 }

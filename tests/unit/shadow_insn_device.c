@@ -12,6 +12,7 @@
 #include "shadow/rflags.h"
 #include "tests/unit/shadow_guest.h"
 #include "tests/unit/shadow_sample.h"
+#include "tests/vm/suite.h"
 #include "vmm/walk.h"
 
 #define SAMPLES 150u /* of each form */
@@ -337,19 +338,12 @@ END_TEST
 
 int main(void)
 {
-	Suite *s = suite_create("shadow_insn_device");
-	TCase *tc = tcase_create("device");
-	SRunner *sr = srunner_create(s);
-	int failed;
+	TCase *tcase = tcase_create("shadow_insn_device");
 
-	tcase_add_checked_fixture(tc, setup, teardown);
-	tcase_set_timeout(tc, 60);
-	tcase_add_test(tc, accesses_as_kvm_would_make_them);
-	tcase_add_test(tc, ends_when_the_vm_does);
-	tcase_add_test(tc, a_known_read_modify_write);
-	suite_add_tcase(s, tc);
-	srunner_run_all(sr, CK_NORMAL);
-	failed = srunner_ntests_failed(sr);
-	srunner_free(sr);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	tcase_set_timeout(tcase, 60);
+	tcase_add_checked_fixture(tcase, setup, teardown);
+	tcase_add_test(tcase, accesses_as_kvm_would_make_them);
+	tcase_add_test(tcase, ends_when_the_vm_does);
+	tcase_add_test(tcase, a_known_read_modify_write);
+	return run_case("shadow_insn_device", tcase);
 }

@@ -15,6 +15,7 @@
 #include "tests/unit/shadow_guest.h"
 #include "tests/unit/shadow_native.h"
 #include "tests/unit/shadow_sample.h"
+#include "tests/vm/suite.h"
 #include "vmm/ensure.h"
 #include "vmm/mmu.h"
 
@@ -326,22 +327,15 @@ END_TEST
 
 int main(void)
 {
-	Suite *s = suite_create("shadow_insn_memory");
-	TCase *tc = tcase_create("native");
-	SRunner *sr = srunner_create(s);
-	int failed;
+	TCase *tcase = tcase_create("shadow_insn_memory");
 
 	native_start();
-	tcase_set_timeout(tc, 100);
-	tcase_add_test(tc, agrees_with_the_cpu);
-	tcase_add_test(tc, faults_as_the_cpu_does);
+	tcase_set_timeout(tcase, 100);
+	tcase_add_test(tcase, agrees_with_the_cpu);
+	tcase_add_test(tcase, faults_as_the_cpu_does);
 	/* Other makers' CPUs check unaligned moves of 16 bytes less strictly than our model. */
 	if (__builtin_cpu_is("amd"))
-		tcase_add_test(tc, checks_alignment_as_the_cpu_does);
-	tcase_add_test(tc, traps_as_the_cpu_does);
-	suite_add_tcase(s, tc);
-	srunner_run_all(sr, CK_NORMAL);
-	failed = srunner_ntests_failed(sr);
-	srunner_free(sr);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+		tcase_add_test(tcase, checks_alignment_as_the_cpu_does);
+	tcase_add_test(tcase, traps_as_the_cpu_does);
+	return run_case("shadow_insn_memory", tcase);
 }

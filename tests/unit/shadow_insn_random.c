@@ -11,6 +11,7 @@
 #include "shadow/rflags.h"
 #include "tests/unit/shadow_guest.h"
 #include "tests/unit/shadow_sample.h"
+#include "tests/vm/suite.h"
 #include "vmm/mmu.h"
 
 #define ROUNDS 60000u
@@ -138,16 +139,7 @@ END_TEST
 
 int main(void)
 {
-	Suite *s = suite_create("shadow_insn_random");
-	TCase *tc = tcase_create("random");
-	SRunner *sr = srunner_create(s);
-	int failed;
+	const TTest *const tests[] = {anything_goes};
 
-	tcase_set_timeout(tc, 60);
-	tcase_add_test(tc, anything_goes);
-	suite_add_tcase(s, tc);
-	srunner_run_all(sr, CK_NORMAL);
-	failed = srunner_ntests_failed(sr);
-	srunner_free(sr);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return RUN_TESTS("shadow_insn_random", tests);
 }

@@ -9,6 +9,7 @@
 #include "shadow/insn_memory.h"
 #include "shadow/rflags.h"
 #include "tests/unit/shadow_guest.h"
+#include "tests/vm/suite.h"
 
 #define CODE 0x400000ull
 #define DATA 0x500000ull
@@ -190,22 +191,15 @@ END_TEST
 
 int main(void)
 {
-	Suite *s = suite_create("shadow_insn_repertoire");
-	TCase *tc = tcase_create("repertoire");
-	SRunner *sr = srunner_create(s);
-	int failed;
+	TCase *tcase = tcase_create("shadow_insn_repertoire");
 
-	tcase_add_checked_fixture(tc, setup, teardown);
-	tcase_set_timeout(tc, 60);
-	tcase_add_test(tc, leaves_to_others);
-	tcase_add_test(tc, a_rep_goes_as_far_as_it_may);
-	tcase_add_test(tc, sse_has_to_be_switched_on);
-	tcase_add_test(tc, sse_without_its_registers_is_unknown);
-	tcase_add_test(tc, operands_have_the_rights_of_cpl);
-	tcase_add_test(tc, alignment_checks_are_for_users);
-	suite_add_tcase(s, tc);
-	srunner_run_all(sr, CK_NORMAL);
-	failed = srunner_ntests_failed(sr);
-	srunner_free(sr);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	tcase_set_timeout(tcase, 60);
+	tcase_add_checked_fixture(tcase, setup, teardown);
+	tcase_add_test(tcase, leaves_to_others);
+	tcase_add_test(tcase, a_rep_goes_as_far_as_it_may);
+	tcase_add_test(tcase, sse_has_to_be_switched_on);
+	tcase_add_test(tcase, sse_without_its_registers_is_unknown);
+	tcase_add_test(tcase, operands_have_the_rights_of_cpl);
+	tcase_add_test(tcase, alignment_checks_are_for_users);
+	return run_case("shadow_insn_repertoire", tcase);
 }

@@ -74,25 +74,35 @@ static void carry_out(struct machine *m, const struct tables_edit *edits, size_t
 	m->edits += count;
 }
 
-void machine_enter(struct machine *m)
+/* The way out: at most so many edits, and if that are all, CR3. */
+static void go_out(struct machine *m, uint64_t root, size_t most)
 {
-	uint64_t root = ask_root(m);
 	size_t count;
 	const struct tables_edit *edits = tables_edits(m->tables, &count);
 
-	carry_out(m, edits, count);
-	if (count || root != m->root)
+	carry_out(m, edits, most < count ? most : count);
+	if (most == SIZE_MAX && (count || root != m->root))
 		load_cr3(m, root);
+}
+
+void machine_enter(struct machine *m)
+{
+	go_out(m, ask_root(m), SIZE_MAX);
 }
 
 void machine_enter_and_kick(struct machine *m, size_t done)
 {
-	size_t count;
-	const struct tables_edit *edits;
+	go_out(m, ask_root(m), done);
+}
 
-	ask_root(m);
-	edits = tables_edits(m->tables, &count);
-	carry_out(m, edits, done < count ? done : count);
+void machine_lend(struct machine *m, const uint64_t *gva, size_t count, size_t done)
+{
+	uint64_t root = ask_root(m);
+
+	tables_lend(m->tables, &m->cs, m->view, MMU_WRITE | (m->view == VIEW_USER ? MMU_USER : 0), gva, count);
+	if (tables_must_recycle(m->tables))
+		root = ask_root(m);
+	go_out(m, root, done);
 }
 
 /* A present entry is remembered, and only a wider one for the same page is ever looked at instead. */

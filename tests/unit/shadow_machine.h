@@ -48,6 +48,12 @@ void machine_enter(struct machine *m);
 /* The guest was interrupted after `edits` of the waiting edits: they all come again. */
 void machine_enter_and_kick(struct machine *m, size_t edits);
 
+/*
+ * The same before an instruction that stores to gva[0..count): where that is a table, the page is lent to the guest, until
+ * tables_take_back(). A kick may stop the guest after `edits` of the edits, SIZE_MAX lets it come to the instruction.
+ */
+void machine_lend(struct machine *m, const uint64_t *gva, size_t count, size_t edits);
+
 /* One access of the guest by the CPU alone. Returns true and where it led, or false for a page fault. */
 bool machine_touch(struct machine *m, uint64_t gva, unsigned int access, uint64_t *gpa);
 

@@ -7,10 +7,11 @@
 #include <check.h>
 #include <string.h>
 
-#include "shadow/flags.h"
+#include "shadow/privileged.h"
 #include "tests/unit/expect.h"
 #include "tests/unit/random.h"
 #include "tests/unit/shadow_guest.h"
+#include "tests/vm/suite.h"
 
 #define CODE 0x200000ull
 #define CODE_SIZE 0x100u
@@ -407,25 +408,10 @@ END_TEST
 
 int main(void)
 {
-	Suite *suite = suite_create("shadow_patch");
-	TCase *tcase = tcase_create("shadow_patch");
-	SRunner *runner = srunner_create(suite);
-	int failed;
+	const TTest *const tests[] = {
+		in_and_out, makes_nothing_dirty, reused_memory, changed_code, copied_code, nothing_to_do,
+		pops_like_the_cpu, pops_by_the_book, pushes, faults,
+	};
 
-	tcase_add_test(tcase, in_and_out);
-	tcase_add_test(tcase, makes_nothing_dirty);
-	tcase_add_test(tcase, reused_memory);
-	tcase_add_test(tcase, changed_code);
-	tcase_add_test(tcase, copied_code);
-	tcase_add_test(tcase, nothing_to_do);
-	tcase_add_test(tcase, pops_like_the_cpu);
-	tcase_add_test(tcase, pops_by_the_book);
-	tcase_add_test(tcase, pushes);
-	tcase_add_test(tcase, faults);
-	tcase_set_timeout(tcase, 60);
-	suite_add_tcase(suite, tcase);
-	srunner_run_all(runner, CK_NORMAL);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed != 0;
+	return RUN_TESTS("shadow_patch", tests);
 }

@@ -9,15 +9,9 @@
 
 #include "shadow/rflags.h"
 #include "tests/unit/shadow_execute.h"
+#include "tests/vm/suite.h"
 
 static struct execute e;
-
-#define CS (e.guest.cs)
-#define RAX CS.gpr[CPU_RAX]
-#define RBX CS.gpr[CPU_RBX]
-#define RCX CS.gpr[CPU_RCX]
-#define RDX CS.gpr[CPU_RDX]
-#define RSP CS.gpr[CPU_RSP]
 
 #define PF 14
 #define BITMAP 0x68
@@ -170,20 +164,10 @@ END_TEST
 
 int main(void)
 {
-	Suite *suite = suite_create("shadow_port");
-	TCase *tcase = tcase_create("port");
-	SRunner *runner = srunner_create(suite);
-	int failed;
+	const TTest *const tests[] = {
+		ports, strings, strings_of_32_bit_addresses, strings_with_segments, string_that_faults_half_way,
+		strings_in_slices,
+	};
 
-	tcase_add_test(tcase, ports);
-	tcase_add_test(tcase, strings);
-	tcase_add_test(tcase, strings_of_32_bit_addresses);
-	tcase_add_test(tcase, strings_with_segments);
-	tcase_add_test(tcase, string_that_faults_half_way);
-	tcase_add_test(tcase, strings_in_slices);
-	suite_add_tcase(suite, tcase);
-	srunner_run_all(runner, CK_NORMAL);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return RUN_TESTS("shadow_port", tests);
 }

@@ -9,15 +9,9 @@
 
 #include "shadow/rflags.h"
 #include "tests/unit/shadow_execute.h"
+#include "tests/vm/suite.h"
 
 static struct execute e;
-
-#define CS (e.guest.cs)
-#define RAX CS.gpr[CPU_RAX]
-#define RBX CS.gpr[CPU_RBX]
-#define RCX CS.gpr[CPU_RCX]
-#define RDX CS.gpr[CPU_RDX]
-#define RSP CS.gpr[CPU_RSP]
 
 #define DB 1
 
@@ -400,31 +394,12 @@ END_TEST
 
 int main(void)
 {
-	Suite *suite = suite_create("shadow_privileged");
-	TCase *tcase = tcase_create("privileged");
-	SRunner *runner = srunner_create(suite);
-	int failed;
+	const TTest *const tests[] = {
+		general_detect, control_registers, machine_status_word, debug_registers, model_specific_registers,
+		bases_and_efer, descriptor_tables, task_and_local_table, segment_registers, pop_of_segments,
+		interrupt_flag, invalidation, iret_to_ring_3, iret_within_a_ring, iret_of_32_bit_words, far_returns,
+		sysret,
+	};
 
-	tcase_add_test(tcase, general_detect);
-	tcase_add_test(tcase, control_registers);
-	tcase_add_test(tcase, machine_status_word);
-	tcase_add_test(tcase, debug_registers);
-	tcase_add_test(tcase, model_specific_registers);
-	tcase_add_test(tcase, bases_and_efer);
-	tcase_add_test(tcase, descriptor_tables);
-	tcase_add_test(tcase, task_and_local_table);
-	tcase_add_test(tcase, segment_registers);
-	tcase_add_test(tcase, pop_of_segments);
-	tcase_add_test(tcase, interrupt_flag);
-	tcase_add_test(tcase, invalidation);
-	tcase_add_test(tcase, iret_to_ring_3);
-	tcase_add_test(tcase, iret_within_a_ring);
-	tcase_add_test(tcase, iret_of_32_bit_words);
-	tcase_add_test(tcase, far_returns);
-	tcase_add_test(tcase, sysret);
-	suite_add_tcase(suite, tcase);
-	srunner_run_all(runner, CK_NORMAL);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return RUN_TESTS("shadow_privileged", tests);
 }

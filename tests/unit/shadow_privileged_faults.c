@@ -10,15 +10,9 @@
 
 #include "shadow/rflags.h"
 #include "tests/unit/shadow_execute.h"
+#include "tests/vm/suite.h"
 
 static struct execute e;
-
-#define CS (e.guest.cs)
-#define RAX CS.gpr[CPU_RAX]
-#define RBX CS.gpr[CPU_RBX]
-#define RCX CS.gpr[CPU_RCX]
-#define RDX CS.gpr[CPU_RDX]
-#define RSP CS.gpr[CPU_RSP]
 
 /* Preparations, one a case; RBX points to data that ring 3 and ring 0 may use. */
 static void nothing(void) { }
@@ -371,15 +365,8 @@ END_TEST
 
 int main(void)
 {
-	Suite *suite = suite_create("shadow_privileged_faults");
-	TCase *tcase = tcase_create("faults");
-	SRunner *runner = srunner_create(suite);
-	int failed;
+	TCase *tcase = tcase_create("shadow_privileged_faults");
 
 	tcase_add_loop_test(tcase, faults_change_nothing, 0, sizeof(faulting) / sizeof(*faulting));
-	suite_add_tcase(suite, tcase);
-	srunner_run_all(runner, CK_NORMAL);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return run_case("shadow_privileged_faults", tcase);
 }

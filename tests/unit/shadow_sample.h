@@ -5,10 +5,10 @@
 #pragma once
 
 #include <stdbool.h>
-#include <stddef.h>
 #include <stdint.h>
 
 #include "tests/unit/random.h"
+#include "tests/unit/shadow_sample_forms.h"
 #include "vmm/cpu_state.h"
 
 /* Low addresses: they serve with 32-bit address size, too. */
@@ -17,30 +17,6 @@
 #define SAMPLE_CODE 0x21000000ull
 #define SAMPLE_CODE_PAGES 2u
 #define SAMPLE_GS_BASE 0x1f001230ull
-
-enum sample_imm { IMM_NONE, IMM_8, IMM_Z /* 16 bits, or 32 */ };
-
-/* What a form is besides opcode, ModRM and immediate. */
-enum sample_kind {
-	KIND_PLAIN, KIND_SHIFT, KIND_BIT, KIND_CMPXCHG, KIND_CMPXCHG_PAIR, KIND_MOFFS, KIND_PUSH, KIND_POP, KIND_CALL,
-	KIND_CALL_RELATIVE, KIND_STOS, KIND_LODS, KIND_MOVS, KIND_SSE,
-};
-
-struct sample_form {
-	const char *name;
-	uint8_t opcode[3], opcode_size;
-	int8_t digit;	/* in ModRM.reg; -1: a register's number */
-	uint8_t imm;	/* enum sample_imm */
-	uint8_t kind;	/* enum sample_kind */
-	uint8_t size;	/* bytes of the memory operand; 0: the operand size */
-	uint8_t prefix; /* mandatory one */
-	bool fixed;	/* operand size is not to be chosen; of 8-bit forms, too */
-	bool lock, memory_only, no_modrm, aligned, writes;
-	uint32_t undefined; /* flags */
-};
-
-extern const struct sample_form sample_forms[];
-extern const size_t sample_form_count;
 
 struct sample {
 	const struct sample_form *form;

@@ -13,6 +13,7 @@
 #include "tests/unit/expect.h"
 #include "tests/unit/memory_file.h"
 #include "tests/unit/random.h"
+#include "tests/vm/suite.h"
 #include "vmm/image.h"
 
 #define KERNEL 0xffffffff80000000ull /* where writer_good() has its code */
@@ -466,25 +467,10 @@ END_TEST
 
 int main(void)
 {
-	Suite *suite = suite_create("shadow_scan");
-	TCase *tcase = tcase_create("shadow_scan");
-	SRunner *runner = srunner_create(suite);
-	int failed;
+	const TTest *const tests[] = {
+		every_instruction, random_streams, random_bytes, data_in_text, overlapping_code, no_symbols,
+		undecodable_function, user_code, says_what, file_shrinks,
+	};
 
-	tcase_add_test(tcase, every_instruction);
-	tcase_add_test(tcase, random_streams);
-	tcase_add_test(tcase, random_bytes);
-	tcase_add_test(tcase, data_in_text);
-	tcase_add_test(tcase, overlapping_code);
-	tcase_add_test(tcase, no_symbols);
-	tcase_add_test(tcase, undecodable_function);
-	tcase_add_test(tcase, user_code);
-	tcase_add_test(tcase, says_what);
-	tcase_add_test(tcase, file_shrinks);
-	tcase_set_timeout(tcase, 60);
-	suite_add_tcase(suite, tcase);
-	srunner_run_all(runner, CK_NORMAL);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed != 0;
+	return RUN_TESTS("shadow_scan", tests);
 }

@@ -10,6 +10,7 @@
 
 #include "tests/unit/expect.h"
 #include "tests/unit/random.h"
+#include "tests/vm/suite.h"
 
 struct thing {
 	uint8_t a;
@@ -306,10 +307,7 @@ END_TEST
 
 int main(void)
 {
-	Suite *suite = suite_create("state");
 	TCase *tcase = tcase_create("state");
-	SRunner *runner = srunner_create(suite);
-	int failed;
 
 	tcase_add_test(tcase, saves_golden_bytes);
 	tcase_add_test(tcase, loads_golden_bytes);
@@ -322,15 +320,11 @@ int main(void)
 	tcase_add_test(tcase, an_inner_section_cannot_outgrow_its_outer);
 	tcase_add_test(tcase, an_open_section_is_an_error);
 	tcase_add_test(tcase, grows_with_what_is_saved);
-	if (srunner_fork_status(runner) == CK_FORK) {
+	if (suite_forks()) {
 		tcase_add_test_raise_signal(tcase, saving_what_does_not_hold_is_our_bug, SIGABRT);
 		tcase_add_test_raise_signal(tcase, a_long_name_is_our_bug, SIGABRT);
 		tcase_add_test_raise_signal(tcase, deep_nesting_is_our_bug, SIGABRT);
 		tcase_add_test_raise_signal(tcase, an_end_without_begin_is_our_bug, SIGABRT);
 	}
-	suite_add_tcase(suite, tcase);
-	srunner_run_all(runner, CK_NORMAL);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed != 0;
+	return run_case("state", tcase);
 }

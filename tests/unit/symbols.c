@@ -11,6 +11,7 @@
 #include "tests/unit/elf_writer.h"
 #include "tests/unit/memory_file.h"
 #include "tests/unit/random.h"
+#include "tests/vm/suite.h"
 #include "vmm/image.h"
 
 #define CODE 0xffffffff80000000ull /* where writer_good() has its segments, as the guest sees them */
@@ -223,10 +224,7 @@ END_TEST
 
 int main(void)
 {
-	Suite *suite = suite_create("symbols");
 	TCase *tcase = tcase_create("symbols");
-	SRunner *runner = srunner_create(suite);
-	int failed;
 
 	tcase_set_timeout(tcase, 30);
 	tcase_add_test(tcase, describes);
@@ -234,9 +232,5 @@ int main(void)
 	tcase_add_loop_test(tcase, damaged, 0, sizeof(damages) / sizeof(damages[0]));
 	tcase_add_test(tcase, none);
 	tcase_add_test(tcase, nearest_agrees);
-	suite_add_tcase(suite, tcase);
-	srunner_run_all(runner, CK_NORMAL);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed != 0;
+	return run_case("symbols", tcase);
 }

@@ -4,8 +4,6 @@
  */
 #include "vmm/uart16550.h"
 
-#include <signal.h>
-
 #include "tests/unit/board.h"
 
 #define BASE 0x3f8
@@ -24,8 +22,10 @@ static void put(void *arg, uint8_t byte)
 	b->sent[b->sent_count++ % sizeof(b->sent)] = (char)byte;
 }
 
-static void bench_init(struct bench *b)
+static void bench_init(void *bench)
 {
+	struct bench *b = bench;
+
 	memset(b, 0, sizeof(*b));
 	board_init(&b->board, 0);
 	uart_init(&b->uart, &b->board.bus, board_irq(&b->board, 4), put, b);
@@ -294,14 +294,6 @@ START_TEST(room_grows_as_the_guest_reads)
 }
 END_TEST
 
-static struct board *trial_make(void)
-{
-	struct bench *b = malloc(sizeof(*b));
-
-	bench_init(b);
-	return &b->board;
-}
-
 static uint64_t trial_use(struct board *board, uint64_t dice)
 {
 	struct bench *b = (struct bench *)board;
@@ -324,7 +316,7 @@ static uint64_t trial_use(struct board *board, uint64_t dice)
 
 START_TEST(copies_and_damage)
 {
-	static const struct trial trial = { "uart16550 trial", trial_make, trial_use, NULL };
+	static const struct trial trial = {.name = "uart16550 trial", .size = sizeof(struct bench), .init = bench_init, .use = trial_use};
 
 	trial_run(&trial, 200, 200);
 }
@@ -351,18 +343,13 @@ END_TEST
 
 int main(void)
 {
-	Suite *suite = suite_create("uart16550");
 	TCase *tcase = tcase_create("uart16550");
 
-	tcase_set_timeout(tcase, 50);
 	tcase_add_test(tcase, random_use_is_as_the_model_says);
 	tcase_add_test(tcase, sends_in_order);
 	tcase_add_test(tcase, wide_accesses_split);
 	tcase_add_test(tcase, each_transmission_is_an_edge);
 	tcase_add_test(tcase, room_grows_as_the_guest_reads);
 	tcase_add_test(tcase, copies_and_damage);
-	if (board_forks())
-		tcase_add_loop_test_raise_signal(tcase, bad_fields_are_refused, SIGABRT, 0, 7);
-	suite_add_tcase(suite, tcase);
-	return board_run_suite(suite);
+	return board_run_tests("uart16550", tcase, bad_fields_are_refused, 7);
 }

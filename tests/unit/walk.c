@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "tests/unit/random.h"
+#include "tests/vm/suite.h"
 #include "vmm/cpu_state.h"
 #include "vmm/mem.h"
 #include "vmm/mmu.h"
@@ -352,30 +353,25 @@ END_TEST
 
 int main(void)
 {
-	Suite *s = suite_create("walk");
-	TCase *tc = tcase_create("walk");
-	SRunner *sr = srunner_create(s);
-	int failed;
+	TCase *tcase = tcase_create("walk");
+	int status;
 
 	if (mem_create(&ram, RAM, MEM_HUGE_NEVER) < 0)
 		return EXIT_FAILURE;
-	tcase_set_timeout(tc, 60);
-	tcase_add_test(tc, every_pair_of_lower_entries);
-	tcase_add_test(tc, every_pair_of_upper_entries);
-	tcase_add_test(tc, random_entries);
-	tcase_add_test(tc, tells_the_entries_it_read);
-	tcase_add_test(tc, reserved_address_bits_fault);
-	tcase_add_test(tc, tables_outside_ram_fault);
-	tcase_add_test(tc, only_canonical_addresses);
-	tcase_add_test(tc, without_paging_gva_is_gpa);
-	tcase_add_test(tc, marks_what_hardware_would_mark);
-	tcase_add_test(tc, a_changed_entry_is_not_marked);
-	tcase_add_test(tc, marks_a_table_that_maps_itself);
-	tcase_add_test(tc, without_paging_nothing_is_marked);
-	suite_add_tcase(s, tc);
-	srunner_run_all(sr, CK_NORMAL);
-	failed = srunner_ntests_failed(sr);
-	srunner_free(sr);
+	tcase_set_timeout(tcase, 60);
+	tcase_add_test(tcase, every_pair_of_lower_entries);
+	tcase_add_test(tcase, every_pair_of_upper_entries);
+	tcase_add_test(tcase, random_entries);
+	tcase_add_test(tcase, tells_the_entries_it_read);
+	tcase_add_test(tcase, reserved_address_bits_fault);
+	tcase_add_test(tcase, tables_outside_ram_fault);
+	tcase_add_test(tcase, only_canonical_addresses);
+	tcase_add_test(tcase, without_paging_gva_is_gpa);
+	tcase_add_test(tcase, marks_what_hardware_would_mark);
+	tcase_add_test(tcase, a_changed_entry_is_not_marked);
+	tcase_add_test(tcase, marks_a_table_that_maps_itself);
+	tcase_add_test(tcase, without_paging_nothing_is_marked);
+	status = run_case("walk", tcase);
 	mem_destroy(&ram);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return status;
 }

@@ -1,31 +1,19 @@
 /*
- * What goes wrong before or beside a guest: options, files and a host that refuses. Each is one line on stderr that names
- * what it is about and why, exit status 125 (127 for an image that cannot boot), and leaves nothing behind.
+ * What users hand in by mistake: options, files, places for output. Each is one line on stderr that names what it is about and
+ * why, exit status 125 (127 for an image that cannot boot), and leaves nothing behind. A host that refuses is bad_host.c's.
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <grp.h>
-#include <sched.h>
+#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mount.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
-#include <sys/sysmacros.h>
 #include <unistd.h>
 
-#include "tests/vm/sanitized.h"
+#include "tests/vm/directory.h"
 #include "tests/vm/spawn.h"
 #include "tests/vm/suite.h"
-
-#define NOBODY 65534
-#define CANNOT_PREPARE 99 /* exit status of a child whose surroundings could not be made */
-
-static void say_skipped(const char *what, const char *why)
-{
-	printf("bad_input: %s: not tried: %s\n", what, why);
-}
 
 struct bad_line {
 	const char *line;
@@ -64,6 +52,11 @@ START_TEST(test_options)
 		{"run --c=1 @hello", 125, "--c", NULL},
 		{"doctor --bogus", 125, "doctor: --bogus", "no such option"},
 		{"doctor --json=1", 125, "doctor: --json", "takes no value"},
+		{"ctl", 125, "ctl", "--help"},
+		{"ctl socket", 125, "ctl", "--help"},
+		{"ctl -x", 125, "ctl: -x", "no such option"},
+		{"ctl socket --bogus=1", 125, "ctl: --bogus=1", "no such option"},
+		{"ctl --help=x", 125, "ctl: --help", "takes no value"},
 		{"doctor more", 125, "more", "takes no arguments"},
 		{"inspect", 125, "inspect", "no file"},
 		{"inspect --bogus @hello", 125, "inspect: --bogus", "no such option"},
@@ -114,53 +107,6 @@ START_TEST(test_options)
 	CHECK_LINES(lines);
 }
 END_TEST
-
-static void make_file(const char *path, const void *bytes, size_t size, mode_t mode)
-{
-	int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-
-	ck_assert_msg(fd >= 0, "%s: %s", path, strerror(errno));
-	ck_assert_int_eq(write(fd, bytes, size), (ssize_t)size);
-	ck_assert_int_eq(fchmod(fd, mode), 0);
-	close(fd);
-}
-
-/* A directory of our own to stand in; removed with everything in it by leave_directory(). */
-static void enter_directory(char *path, size_t size)
-{
-	const char *base = getenv("TMPDIR");
-
-	snprintf(path, size, "%s/penumbra-vm.XXXXXX", base ? base : "/tmp");
-	ck_assert_ptr_nonnull(mkdtemp(path));
-	ck_assert_int_eq(chmod(path, 0755), 0);
-	ck_assert_int_eq(chdir(path), 0);
-}
-
-static void leave_directory(const char *path, const char *const *names)
-{
-	for (; *names; names++) {
-		if (unlink(*names) && errno == EISDIR)
-			rmdir(*names);
-	}
-	ck_assert_int_eq(chdir("/"), 0);
-	ck_assert_msg(rmdir(path) == 0, "%s: the program left something there", path);
-}
-
-static void copy_image(const char *name, const char *to, size_t limit)
-{
-	char *from = build_path(name), *bytes = malloc(limit);
-	int fd = open(from, O_RDONLY | O_CLOEXEC);
-	ssize_t n;
-
-	ck_assert_ptr_nonnull(bytes);
-	ck_assert_msg(fd >= 0, "%s: %s", from, strerror(errno));
-	n = read(fd, bytes, limit);
-	ck_assert_int_gt(n, 0);
-	make_file(to, bytes, (size_t)n, 0755);
-	close(fd);
-	free(bytes);
-	free(from);
-}
 
 /* Files as users hand them in by mistake. What is wrong inside an ELF file is the unit tests' (tests/unit/image.c). */
 START_TEST(test_image_files)
@@ -245,6 +191,64 @@ START_TEST(test_stats_unwritable)
 }
 END_TEST
 
+/* Files that the run is made of, under whatever name: nothing is lost, for nothing is opened. */
+START_TEST(test_output_over_input)
+{
+	static const char *const names[] = {"image", "disk", "same", "link", "initrd", NULL};
+	static const struct bad_line lines[] = {
+		{"run --stats image image", 125, "image: --stats would overwrite it", "it is the image"},
+		{"run --console file:image image", 125, "--console would overwrite it", "it is the image"},
+		{"run --disk disk --stats same image", 125, "same: --stats", "--disk"},
+		{"run --disk disk,ro --console file:link image", 125, "link: --console", "--disk"},
+		{"run --initrd initrd --stats initrd image", 125, "initrd: --stats", "initrd"},
+		{"run --module initrd --stats initrd image", 125, "initrd: --stats", "--module"},
+		{"run --block:x=disk --stats disk image", 125, "disk: --stats", "--block"},
+		{"run --stats same --console file:disk image", 125, "same: --stats", "--console"},
+	};
+	char path[256];
+	struct stat st;
+
+	enter_directory(path, sizeof(path));
+	copy_image("guest/hello", "image", 1 << 20);
+	make_file("disk", path, sizeof(path), 0600);
+	make_file("initrd", path, sizeof(path), 0600);
+	ck_assert_int_eq(link("disk", "same"), 0);
+	ck_assert_int_eq(symlink("disk", "link"), 0);
+	CHECK_LINES(lines);
+	ck_assert_int_eq(stat("disk", &st), 0);
+	ck_assert_int_eq(st.st_size, sizeof(path));
+	ck_assert_int_eq(stat("initrd", &st), 0);
+	ck_assert_int_eq(st.st_size, sizeof(path));
+	leave_directory(path, names);
+}
+END_TEST
+
+/* JSON can only have text: other bytes of a name are question marks there. */
+START_TEST(test_names_that_are_no_text)
+{
+	static const char *const names[] = {"image\xff", "disk\x9b", "stats", NULL};
+	const json_t *disk;
+	char path[256];
+	struct outcome o;
+	json_t *stats;
+
+	enter_directory(path, sizeof(path));
+	copy_image("guest/hello", "image\xff", 1 << 20);
+	make_file("disk\x9b", path, sizeof(path), 0600);
+	ck_assert_int_eq(truncate("disk\x9b", 4096), 0);
+	o = spawn_line("run --stats stats --disk disk\x9b image\xff", "");
+	assert_outcome(&o, 0, "hello, world\n", "names that are no UTF-8");
+	outcome_free(&o);
+	stats = json_load_file("stats", 0, NULL);
+	ck_assert_ptr_nonnull(stats);
+	disk = json_array_get(json_object_get(stats, "disks"), 0);
+	ck_assert_pstr_eq(json_string_value(json_object_get(stats, "image")), "image?");
+	ck_assert_pstr_eq(json_string_value(json_object_get(disk, "path")), "disk?");
+	json_decref(stats);
+	leave_directory(path, names);
+}
+END_TEST
+
 START_TEST(test_long_command_line)
 {
 	char line[40000] = "run @hello -- ";
@@ -272,6 +276,21 @@ START_TEST(test_output_refused)
 		struct outcome o = spawn(&cases[i].how, NULL, 0);
 
 		assert_complaint(&o, 125, "console output", cases[i].part, cases[i].part);
+		outcome_free(&o);
+	}
+}
+END_TEST
+
+/* What is printed without a guest. */
+START_TEST(test_printing_refused)
+{
+	static const char *const lines[] = {"--help", "--version", "run --help", "ctl --usage", "inspect @hello", "inspect --json @hello",
+					    "doctor", "compare --list"};
+
+	for (size_t i = 0; i < sizeof(lines) / sizeof(*lines); i++) {
+		struct outcome o = spawn(&(struct spawn){.line = lines[i], .stdout_path = "/dev/full"}, NULL, 0);
+
+		assert_complaint(&o, 125, "standard output", "No space", lines[i]);
 		outcome_free(&o);
 	}
 }
@@ -308,214 +327,12 @@ START_TEST(test_closed_descriptors)
 }
 END_TEST
 
-static void become_nobody(void *arg)
-{
-	if (setgroups(0, NULL) || setgid(NOBODY) || setuid(NOBODY))
-		_exit(CANNOT_PREPARE);
-}
-
-/* By another uid that may not open it. Files are reached first: their rights need not be the device's. */
-START_TEST(test_no_permission)
-{
-	struct spawn s = {.line = "run image", .prepare = become_nobody};
-	static const char *const names[] = {"image", "secret", "bin", NULL};
-	struct outcome o;
-	struct stat st;
-	char path[256];
-
-	if (geteuid() != 0) {
-		say_skipped("no permission", "needs root, to become somebody else");
-		return;
-	}
-	if (stat("/dev/kvm", &st) == 0 && (st.st_mode & 0006)) {
-		say_skipped("no permission on /dev/kvm", "everybody has it here");
-		return;
-	}
-	enter_directory(path, sizeof(path));
-	copy_image("guest/hello", "image", 1 << 20);
-	make_file("secret", "x", 1, 0600);
-	o = spawn(&s, NULL, 0);
-	assert_complaint(&o, 125, "/dev/kvm", "Permission denied", s.line);
-	outcome_free(&o);
-	s.line = "run secret";
-	o = spawn(&s, NULL, 0);
-	assert_complaint(&o, 125, "secret", "Permission denied", s.line);
-	outcome_free(&o);
-	leave_directory(path, names);
-}
-END_TEST
-
-/* In a mount namespace of its own, where something else lies over /dev/kvm. */
-static void cover_device(void *arg)
-{
-	if (unshare(CLONE_NEWNS) || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) ||
-	    mount(arg, "/dev/kvm", NULL, MS_BIND, NULL))
-		_exit(CANNOT_PREPARE);
-}
-
-/* /dev itself covered: nothing of it is left. */
-static void hide_device(void *arg)
-{
-	if (unshare(CLONE_NEWNS) || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) ||
-	    mount("none", "/dev", "tmpfs", 0, NULL))
-		_exit(CANNOT_PREPARE);
-}
-
-START_TEST(test_device_is_not_kvm)
-{
-	char null[] = "/dev/null", *file = build_path("guest/hello");
-	const struct {
-		void (*prepare)(void *arg);
-		char *over;
-		const char *part;
-	} cases[] = {
-		{hide_device, NULL, "doctor"},
-		{cover_device, null, "not KVM"},
-		{cover_device, file, "not KVM"},
-	};
-
-	if (geteuid() != 0) {
-		say_skipped("no /dev/kvm", "needs root, for a mount namespace");
-		return;
-	}
-	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
-		struct spawn s = {.line = "run @hello", .prepare = cases[i].prepare, .arg = cases[i].over};
-		struct outcome o = spawn(&s, NULL, 0);
-
-		if (o.status == CANNOT_PREPARE && o.err.size == 0)
-			say_skipped("no /dev/kvm", "this system allows no mount namespace");
-		else
-			assert_complaint(&o, 125, "/dev/kvm", cases[i].part, cases[i].over ? cases[i].over : "hidden");
-		outcome_free(&o);
-	}
-	free(file);
-}
-END_TEST
-
-struct limit {
-	int resource;
-	rlim_t value;
-};
-
-static void set_limit(void *arg)
-{
-	const struct limit *l = arg;
-	struct rlimit r = {l->value, l->value};
-
-	if (setrlimit((__rlimit_resource_t)l->resource, &r))
-		_exit(CANNOT_PREPARE);
-}
-
-/* Every limit from too little for anything up to just enough: always one line or success, never a crash or a hang. */
-static void lower_step_by_step(int resource, const char *line, rlim_t first, rlim_t step, unsigned int steps,
-			       const char *all_good)
-{
-	unsigned int refused = 0, passed = 0;
-
-	for (unsigned int i = 0; i < steps; i++) {
-		struct limit l = {resource, first + i * step};
-		struct outcome o = spawn(&(struct spawn){.line = line, .prepare = set_limit, .arg = &l}, "", 0);
-
-		if (o.status == 0) {
-			ck_assert_str_eq(o.err.data, "");
-			ck_assert_msg(!all_good || !strcmp(o.out.data, all_good), "said '%s'", o.out.data);
-			passed++;
-		} else if (o.status == 127 && o.out.size == 0 && strstr(o.err.data, "shared libraries")) {
-			refused++; /* not even the loader had enough */
-		} else {
-			assert_complaint(&o, 125, NULL, NULL, line);
-			refused++;
-		}
-		outcome_free(&o);
-	}
-	printf("bad_input: %s: refused at %u limits, ran at %u\n", line, refused, passed);
-	ck_assert_uint_gt(refused, 0);
-	ck_assert_uint_gt(passed, 0);
-}
-
-START_TEST(test_descriptor_limit)
-{
-	lower_step_by_step(RLIMIT_NOFILE, "run @hello", 3, 1, 15, "hello, world\n");
-	lower_step_by_step(RLIMIT_NOFILE, "run --count 4 @hello", 4, 2, 10, NULL);
-	lower_step_by_step(RLIMIT_NOFILE, "run --console=none --stats=/dev/null @hello", 3, 1, 15, "");
-}
-END_TEST
-
-START_TEST(test_memory_limit)
-{
-	if (SANITIZED) {
-		say_skipped("a limit on address space", "sanitizers reserve terabytes of it");
-		return;
-	}
-	lower_step_by_step(RLIMIT_AS, "run --mem 16M @hello", 2 << 20, 2 << 20, 20, "hello, world\n");
-	lower_step_by_step(RLIMIT_AS, "run --count 8 --mem 16M @hello", 20 << 20, 20 << 20, 16, NULL);
-}
-END_TEST
-
-START_TEST(test_ram_limit)
-{
-	struct limit l = {RLIMIT_AS, 1ul << 30};
-	struct outcome o;
-
-	if (SANITIZED) {
-		say_skipped("a limit on address space", "sanitizers reserve terabytes of it");
-		return;
-	}
-	o = spawn(&(struct spawn){.line = "run --mem 2G @hello", .prepare = set_limit, .arg = &l}, "", 0);
-	assert_complaint(&o, 125, "2048 MiB of guest RAM", "Cannot allocate memory", "2 GiB of RAM in 1 GiB");
-	outcome_free(&o);
-}
-END_TEST
-
-/* Root's threads are not counted: somebody else runs the program, on a /dev that lets everybody use KVM. */
-static void limit_threads(void *arg)
-{
-	struct limit l = {RLIMIT_NPROC, 1};
-
-	hide_device(NULL);
-	umask(0);
-	if (mknod("/dev/kvm", S_IFCHR | 0666, *(dev_t *)arg) || mknod("/dev/null", S_IFCHR | 0666, makedev(1, 3)))
-		_exit(CANNOT_PREPARE);
-	set_limit(&l);
-	become_nobody(NULL);
-}
-
-START_TEST(test_thread_limit)
-{
-	struct spawn s = {.line = "run image", .prepare = limit_threads};
-	static const char *const names[] = {"image", NULL};
-	struct outcome o;
-	struct stat st;
-	char path[256];
-
-	if (SANITIZED) {
-		say_skipped("a limit on threads", "sanitizers want one of their own");
-		return;
-	}
-	if (geteuid() != 0) {
-		say_skipped("a limit on threads", "needs root, to become somebody else who may use KVM");
-		return;
-	}
-	ck_assert_int_eq(stat("/dev/kvm", &st), 0);
-	s.arg = &st.st_rdev;
-	enter_directory(path, sizeof(path));
-	copy_image("guest/hello", "image", 1 << 20);
-	o = spawn(&s, "", 0);
-	if (o.status == CANNOT_PREPARE && o.err.size == 0)
-		say_skipped("a limit on threads", "this system does not let root become somebody else with a /dev");
-	else
-		assert_complaint(&o, 125, "thread", "unavailable", "no threads");
-	outcome_free(&o);
-	leave_directory(path, names);
-}
-END_TEST
-
 int main(void)
 {
 	const TTest *const tests[] = {
-		test_options, test_image_files, test_other_files, test_stats_unwritable, test_long_command_line,
-		test_output_refused, test_closed_descriptors, test_no_permission, test_device_is_not_kvm,
-		test_descriptor_limit, test_memory_limit, test_ram_limit, test_thread_limit,
+		test_options, test_image_files, test_other_files, test_stats_unwritable, test_output_over_input,
+		test_names_that_are_no_text,
+		test_long_command_line, test_output_refused, test_printing_refused, test_closed_descriptors,
 	};
 
 	return RUN_TESTS("bad_input", tests);

@@ -17,6 +17,8 @@
 #include "ept/ept.h"
 #include "shadow/shadow.h"
 #include "tests/unit/random.h"
+#include "tests/vm/effort.h"
+#include "tests/vm/suite.h"
 #include "vmm/cpu_state.h"
 #include "vmm/fleet.h"
 #include "vmm/image.h"
@@ -36,8 +38,10 @@ static const struct {
 	{ "compute", "300" },
 };
 
+#define TRIALS (sizeof(trials) / sizeof(*trials))
+#define TRIALS_MORE (5 * TRIALS) /* at most, for a thousand changes */
 #define FLIPS_EACH 20u
-#define FLIPS_MOST 500u /* then the guest is left alone to end */
+#define FLIPS_MOST effort(500, 250) /* then the guest is left alone to end */
 #define LIMIT_MS 400000u
 #define FLIPS_IN_ALL 1000u
 
@@ -197,45 +201,47 @@ static int run_guest(const char *name, const char *arguments, struct flipper *fl
 static unsigned int flips_so_far;
 static char alone[OUTPUT_MAX], flipped[OUTPUT_MAX];
 
-START_TEST(flips_are_not_felt)
+static void try_flips(int n)
 {
-	struct flipper fl = { .random = random_start(trials[_i].image) };
+	struct flipper fl = { .random = random_start(trials[n].image) };
 
-	ck_assert_int_eq(run_guest(trials[_i].image, trials[_i].arguments, NULL, alone), 0);
-	ck_assert_int_eq(run_guest(trials[_i].image, trials[_i].arguments, &fl, flipped), 0);
-	printf("%s: %u changes of mode\n", trials[_i].image, fl.flips);
+	ck_assert_int_eq(run_guest(trials[n].image, trials[n].arguments, NULL, alone), 0);
+	ck_assert_int_eq(run_guest(trials[n].image, trials[n].arguments, &fl, flipped), 0);
+	printf("%s: %u changes of mode\n", trials[n].image, fl.flips);
 	ck_assert_msg(!fl.complaint, "change %u: %s", fl.flips, fl.complaint);
 	ck_assert_str_eq(flipped, alone);
 	ck_assert_uint_ge(fl.flips, FLIPS_EACH);
 	flips_so_far += fl.flips;
 }
+
+START_TEST(flips_are_not_felt)
+{
+	try_flips(_i);
+}
 END_TEST
 
+/* How often a guest is met depends on what else the host has to do. */
 START_TEST(a_thousand_in_all)
 {
+	for (int n = 0; n < (int)TRIALS_MORE && flips_so_far < FLIPS_IN_ALL; n++)
+		try_flips(n % (int)TRIALS);
 	ck_assert_uint_ge(flips_so_far, FLIPS_IN_ALL);
 }
 END_TEST
 
 int main(void)
 {
-	Suite *s = suite_create("flips");
-	TCase *tc = tcase_create("flips");
-	SRunner *sr;
-	int failed;
+	TCase *tcase = tcase_create("flips");
+	int status;
 
 	if (kvm_open(&kvm) < 0 || vcpu_init_process() < 0)
 		return EXIT_FAILURE;
-	tcase_set_timeout(tc, 900);
-	tcase_add_loop_test(tc, flips_are_not_felt, 0, sizeof(trials) / sizeof(*trials));
-	tcase_add_test(tc, a_thousand_in_all);
-	suite_add_tcase(s, tc);
-	sr = srunner_create(s);
 	/* One process: the handle on KVM is made once. */
-	srunner_set_fork_status(sr, CK_NOFORK);
-	srunner_run_all(sr, CK_NORMAL);
-	failed = srunner_ntests_failed(sr);
-	srunner_free(sr);
+	setenv("CK_FORK", "no", 1);
+	tcase_set_timeout(tcase, 900);
+	tcase_add_loop_test(tcase, flips_are_not_felt, 0, (int)TRIALS);
+	tcase_add_test(tcase, a_thousand_in_all);
+	status = run_case("flips", tcase);
 	kvm_close(&kvm);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return status;
 }

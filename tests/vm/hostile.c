@@ -4,14 +4,12 @@
  */
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "ept/host_mmu.h"
-#include "tests/vm/inside.h"
 #include "tests/vm/modes.h"
+#include "tests/vm/neighbours.h"
 #include "tests/vm/spawn.h"
 #include "tests/vm/suite.h"
-#include "vmm/fleet.h"
 
 #define TRIPLE "triple fault"
 #define CANNOT "instruction it cannot emulate"
@@ -70,14 +68,18 @@ static bool said(const struct outcome *o, int status, const char *reason)
 	return o->status == status && (reason ? strstr(o->err.data, reason) != NULL : o->err.size == 0);
 }
 
+static bool may_time_out(const struct misdeed *m)
+{
+	return (m->reason && !strcmp(m->reason, "timed out")) || (m->or_reason && !strcmp(m->or_reason, "timed out"));
+}
+
 static void check_alone(const struct misdeed *m)
 {
 	bool other;
 	struct outcome o;
 	char line[100];
 
-	/* Short for those that never end, long enough for those that do. */
-	snprintf(line, sizeof(line), "run --timeout %s @hostile -- %s", m->status == 126 ? "3" : "100", m->name);
+	snprintf(line, sizeof(line), "run --timeout %s @hostile -- %s", may_time_out(m) ? "1" : "100", m->name);
 	o = spawn_line(line, "");
 	other = m->or_status && said(&o, m->or_status, m->or_reason);
 	ck_assert_msg(other || said(&o, m->status, m->reason), "%s: status %d, said '%s', complained '%s'", m->name,
@@ -142,87 +144,32 @@ START_TEST(test_every_port)
 }
 END_TEST
 
-struct neighbour {
-	const char *words;
-	enum vm_end_kind kind; /* VM_RUNNING: no matter */
-	const char *text;      /* what it prints, or a part of the reason */
-};
-
-/* Good ones between bad ones; those that never end are ended when all others have. */
+/* Good ones between bad ones. */
 static const struct neighbour neighbours[] = {
-	{"hello", VM_EXITED, "hello, world\n"},
-	{"hostile triple-fault", VM_KILLED, TRIPLE},
-	{"procs", VM_EXITED, "procs: all good\n"},
-	{"hostile endless-cli", VM_TIMED_OUT, "in time"},
-	{"clock 10", VM_EXITED, "clock: 10 ticks at 100 Hz, 3 spinning threads all got on\n"},
-	{"hostile out-of-range", VM_KILLED, "no RAM and no device"},
-	{"hostile console-flood 20000", VM_EXITED, "abcdefghijklmnopqrstuvwxyzABCDEFGH"},
-	{"memory rounds=1", VM_EXITED, "memory: all good\n"},
-	{"hostile corrupt-tables", VM_KILLED, ""},
-	{"hostile interrupt-storm 50", VM_EXITED, "survived the storm\n"},
-	{"compute 5", VM_EXITED, "compute: integer 5 rounds"},
-	{"hostile jump-device", VM_KILLED, ""},
-	{"hostile pit-garbage", VM_EXITED, "survived garbage in the PIT\n"},
-	{"hostile hlt-forever", VM_KILLED, "interrupts off"},
-	{"accesses 3", VM_EXITED, "accesses: 3 rounds"},
-	{"hostile idt-nowhere", VM_KILLED, TRIPLE},
-	{"hello 77", VM_EXITED, "hello, world: 77\n"},
-	{"hostile div-loop", VM_TIMED_OUT, "in time"},
-	{"frames", VM_EXITED, "timer interrupt:"},
+	{"hello", VM_EXITED, "hello, world\n", 0, NULL},
+	{"hostile triple-fault", VM_KILLED, TRIPLE, 0, NULL},
+	{"procs", VM_EXITED, "procs: all good\n", 0, NULL},
+	{"hostile endless-cli", VM_TIMED_OUT, "in time", 0, NULL},
+	{"clock 10", VM_EXITED, "clock: 10 ticks at 100 Hz, 3 spinning threads all got on\n", 0, NULL},
+	{"hostile out-of-range", VM_KILLED, "no RAM and no device", 0, NULL},
+	{"hostile console-flood 20000", VM_EXITED, "abcdefghijklmnopqrstuvwxyzABCDEFGH", 0, NULL},
+	{"memory rounds=1", VM_EXITED, "memory: all good\n", 0, NULL},
+	{"hostile corrupt-tables", VM_KILLED, "", 0, NULL},
+	{"hostile interrupt-storm 50", VM_EXITED, "survived the storm\n", 0, NULL},
+	{"compute 5", VM_EXITED, "compute: integer 5 rounds", 0, NULL},
+	{"hostile jump-device", VM_KILLED, "", 0, NULL},
+	{"hostile pit-garbage", VM_EXITED, "survived garbage in the PIT\n", 0, NULL},
+	{"hostile hlt-forever", VM_KILLED, "interrupts off", 0, NULL},
+	{"accesses 3", VM_EXITED, "accesses: 3 rounds", 0, NULL},
+	{"hostile idt-nowhere", VM_KILLED, TRIPLE, 0, NULL},
+	{"hello 77", VM_EXITED, "hello, world: 77\n", 77, NULL},
+	{"hostile div-loop", VM_TIMED_OUT, "in time", 0, NULL},
+	{"frames", VM_EXITED, "timer interrupt:", 0, NULL},
 };
-
-#define NEIGHBOURS (sizeof(neighbours) / sizeof(*neighbours))
-
-static void check_neighbour(const struct neighbour *n, const struct inside_guest *g, const struct vm_end *end)
-{
-	char *out = inside_output(g);
-	const char *where = n->kind == VM_EXITED ? out : end->reason;
-
-	ck_assert_msg(end->kind == n->kind, "%s: %s: %s; said '%s'", n->words, vm_end_name(end->kind), end->reason, out);
-	ck_assert_msg(strstr(where, n->text), "%s: '%s' is not in '%s'", n->words, n->text, where);
-	ck_assert_int_eq(end->code, !strcmp(n->words, "hello 77") ? 77 : 0);
-	ck_assert_str_eq(vm_end_whose(end->kind), "guest");
-	free(out);
-}
-
-/* Ends those that never end, when all others have: however slow the host is, the others get their time. */
-static void *end_the_endless(void *arg)
-{
-	struct fleet *f = arg;
-
-	for (size_t i = 0; i < NEIGHBOURS; i++) {
-		while (neighbours[i].kind != VM_TIMED_OUT && !atomic_load(&f->members[i].finished))
-			usleep(5000);
-	}
-	for (size_t i = 0; i < NEIGHBOURS; i++) {
-		if (neighbours[i].kind == VM_TIMED_OUT)
-			vm_ask_end(&f->members[i].vm, VM_TIMED_OUT);
-	}
-	return NULL;
-}
 
 START_TEST(test_together)
 {
-	struct inside_guest guests[NEIGHBOURS];
-	struct fleet fleet;
-	pthread_t thread;
-	struct kvm kvm;
-
-	inside_open(&kvm);
-	ck_assert_int_eq(fleet_init(&fleet, NEIGHBOURS, -1, 0), 0);
-	for (size_t i = 0; i < NEIGHBOURS; i++) {
-		inside_guest_open(&guests[i], &kvm, neighbours[i].words);
-		ck_assert_int_eq(fleet_launch(&fleet, guests[i].config), 0);
-	}
-	ck_assert_int_eq(pthread_create(&thread, NULL, end_the_endless, &fleet), 0);
-	fleet_wait(&fleet);
-	pthread_join(thread, NULL);
-	for (size_t i = 0; i < NEIGHBOURS; i++)
-		check_neighbour(&neighbours[i], &guests[i], &fleet.members[i].vm.end);
-	fleet_destroy(&fleet);
-	for (size_t i = 0; i < NEIGHBOURS; i++)
-		inside_guest_close(&guests[i]);
-	kvm_close(&kvm);
+	check_neighbours(neighbours, sizeof(neighbours) / sizeof(*neighbours));
 }
 END_TEST
 

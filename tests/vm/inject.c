@@ -1,7 +1,8 @@
 /*
  * Everything that can fail while guests are made and run does fail, one call after the other: the n-th call into the C
  * library or the kernel fails, for n = 1, 2, ... until nothing is left to fail. Each time the whole command ends with 0
- * and the right output, or with 125 and one line, and holds nothing afterwards.
+ * and the right output, or with 125 and one line, and holds nothing afterwards. In the lab, where that takes long, a random
+ * third of them fails.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,6 +13,8 @@
 #include "ept/ept.h"
 #include "shadow/shadow.h"
 #include "tests/unit/capture.h"
+#include "tests/unit/random.h"
+#include "tests/vm/effort.h"
 #include "tests/vm/faults.h"
 #include "tests/vm/resources.h"
 #include "tests/vm/sanitized.h"
@@ -118,19 +121,20 @@ static bool try_failure(const struct command *c, unsigned int n)
 START_TEST(test_failures)
 {
 	const struct command *c = &commands[_i];
+	struct random random = random_start("inject");
 	struct resources before;
-	unsigned int n = 1;
+	unsigned int n = 1, tries = 0;
 
 	/* Once for what is made at first use and kept. */
 	try_failure(c, 0);
 	before = resources_now();
-	for (; n < c->most && try_failure(c, n); n++) {
+	for (; n < c->most && try_failure(c, n); n += 1 + (unsigned int)random_below(&random, in_lab() ? 5 : 1), tries++) {
 		char what[200];
 
 		snprintf(what, sizeof(what), "%s: call %u fails", c->line, n);
 		assert_resources_back(&before, what);
 	}
-	printf("inject: %s: %u calls failed, one after the other\n", c->line, n - 1);
+	printf("inject: %s: %u calls failed, one after the other\n", c->line, tries);
 	ck_assert_uint_gt(n, 20);
 }
 END_TEST

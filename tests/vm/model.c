@@ -92,37 +92,56 @@ static void note_frame(struct run *r)
 	}
 }
 
-/* Where the gate of a vector leads; ~0 if it cannot be read. */
-static uint64_t handler_of(const struct cpu_state *cs, struct mem *mem, uint8_t vector, uint16_t *selector)
+/* Of the gate of a vector: where it leads and by which code segment; ~0 and 0 if it cannot be read. */
+struct target {
+	uint64_t rip;
+	uint16_t selector;
+};
+
+static struct target target_of(const struct run *r, uint8_t vector)
 {
 	uint64_t gate[2];
 
-	*selector = 0;
 	/* The IDT is mapped where it lies. */
-	if (mem_read(mem, cs->idt.base + vector * 16u, gate, sizeof(gate)) < 0)
-		return ~0ull;
-	*selector = (uint16_t)(gate[0] >> 16);
-	return (gate[0] & 0xffff) | gate[0] >> 48 << 16 | gate[1] << 32;
+	if (mem_read(r->g.mem, r->g.cs->idt.base + vector * 16u, gate, sizeof(gate)) < 0)
+		return (struct target){.rip = ~0ull};
+	return (struct target){.rip = (gate[0] & 0xffff) | gate[0] >> 48 << 16 | gate[1] << 32,
+			       .selector = (uint16_t)(gate[0] >> 16)};
+}
+
+static void note_gate(struct run *r, uint8_t vector)
+{
+	r->m->odd_gate |= target_of(r, vector).selector != 0x08;
+}
+
+/* Exceptions of a delivery go by one of these gates; deliver() does not say which. */
+static void note_nested(struct run *r)
+{
+	static const uint8_t vectors[] = {TRAP_DF, TRAP_TS, TRAP_NP, TRAP_SS, TRAP_GP, TRAP_PF};
+
+	r->m->nested = true;
+	for (size_t i = 0; i < sizeof(vectors); i++)
+		note_gate(r, vectors[i]);
 }
 
 /* Returns true when that ended it. */
 static bool event(struct run *r, const struct trap *trap, enum deliver_source source, uint8_t length)
 {
-	uint16_t selector;
-	uint64_t handler = handler_of(r->g.cs, r->g.mem, trap->vector, &selector);
+	uint64_t handler = target_of(r, trap->vector).rip;
 
-	r->m->odd_gate |= selector != 0x08;
+	note_gate(r, trap->vector);
 	r->m->faults += source == DELIVER_FAULT;
 	r->m->stack_fault |= source == DELIVER_FAULT && trap->vector == TRAP_SS && !trap->error;
 	note(r->m, source == DELIVER_FAULT ? "fault" : source == DELIVER_SOFTWARE ? "int" : "irq", trap->vector, trap->error);
 	switch (deliver(&r->g, trap, source, length)) {
 	case DELIVER_DONE:
 		r->m->faults += source == DELIVER_SOFTWARE && r->g.cs->rip != handler;
-		r->m->nested |= r->g.cs->rip != handler;
+		if (r->g.cs->rip != handler)
+			note_nested(r);
 		note_frame(r);
 		return false;
 	case DELIVER_SHUTDOWN:
-		r->m->nested = true;
+		note_nested(r);
 		r->m->out->end = OUTCOME_SHUTDOWN;
 		return true;
 	default:

@@ -23,7 +23,7 @@ struct model {
 	unsigned int faults; /* deliveries of exceptions among them */
 	bool stack_fault; /* #SS(0) was raised: a stack address that is not canonical */
 	bool bad_target;  /* #GP(0) was raised by an IRET, far RET or SYSRET */
-	bool odd_gate;	  /* an event went by a gate whose selector is not the kernel's */
+	bool odd_gate;	  /* an event went, or may have gone, by a gate whose selector is not the kernel's */
 	bool injected;	  /* an exception was raised by an instruction that KVM emulates everywhere */
 	bool nested; /* an exception was raised by the delivery of an event */
 	char trace[512];

@@ -11,7 +11,7 @@
 
 #include "tests/vm/sanitized.h"
 
-#define PATIENCE 300 /* times 10 ms */
+#define PATIENCE 3000 /* times 10 ms */
 
 /* Threads' stacks are not kept for the next thread; one arena, which does not grow with the threads. */
 #define TUNABLES "glibc.pthread.stack_cache_size=0:glibc.malloc.arena_max=1"

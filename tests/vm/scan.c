@@ -232,27 +232,45 @@ static void flip_mode(struct vcpu_work *w, struct vm *vm)
 	sem_post(&f->done);
 }
 
+/* One guest inside this process. */
+struct launched {
+	struct kvm kvm;
+	struct image image;
+	struct fleet fleet;
+};
+
+static void launch(struct launched *in, const char *path, const struct mmu_ops *mmu)
+{
+	struct vm_config config = {.kvm = &in->kvm, .image = &in->image, .mmu = mmu, .cmdline = "", .mem = 2 << 20, .console.fd = -1};
+
+	inside_open(&in->kvm);
+	ck_assert_int_eq(image_open(&in->image, path), 0);
+	ck_assert_int_eq(fleet_init(&in->fleet, 1, -1, 100000), 0);
+	ck_assert_int_eq(fleet_launch(&in->fleet, config), 0);
+}
+
+static void take_down(struct launched *in)
+{
+	fleet_destroy(&in->fleet);
+	image_close(&in->image);
+	kvm_close(&in->kvm);
+}
+
 START_TEST(flag_across_modes)
 {
 	struct random r = random_start(__func__);
 	struct file file = flags_image(UINT32_MAX, "kernel");
 	uint8_t image[512];
 	struct flip f = {.work.run = flip_mode, .image = image, .size = (size_t)(flags_guest_end - flags_guest)};
-	struct vm_config config = {.mmu = &shadow_mmu, .cmdline = "", .mem = 2 << 20, .console.fd = -1};
 	unsigned int flips = 0;
-	struct image im;
-	struct fleet fleet;
-	struct kvm kvm;
+	struct launched in;
+	struct vm *vm;
 
-	inside_open(&kvm);
 	ck_assert_int_eq((int)pread(file.fd, image, f.size, CODE_OFFSET), (int)f.size);
-	ck_assert_int_eq(image_open(&im, file.path), 0);
-	config.kvm = &kvm;
-	config.image = &im;
 	sem_init(&f.done, 0, 0);
-	ck_assert_int_eq(fleet_init(&fleet, 1, -1, 100000), 0);
-	ck_assert_int_eq(fleet_launch(&fleet, config), 0);
-	while (flips < FLIPS && vcpu_post(&fleet.members[0].vm.vcpu, &f.work)) {
+	launch(&in, file.path, &shadow_mmu);
+	vm = &in.fleet.members[0].vm;
+	while (flips < FLIPS && vcpu_post(&vm->vcpu, &f.work)) {
 		sem_wait(&f.done);
 		ck_assert_int_eq(f.error, 0);
 		ck_assert(f.ended || f.intact);
@@ -260,14 +278,12 @@ START_TEST(flag_across_modes)
 		/* Time to run, in either mode. */
 		usleep((useconds_t)(500 + random_below(&r, MAX_PAUSE_US)));
 	}
-	fleet_ask_end(&fleet, VM_STOPPED);
-	fleet_wait(&fleet);
+	fleet_ask_end(&in.fleet, VM_STOPPED);
+	fleet_wait(&in.fleet);
 	/* Not by itself, with the number of a step. */
-	ck_assert_msg(fleet.members[0].vm.end.kind == VM_STOPPED && flips == FLIPS, "%s, code %u, %u changes of mode",
-		      fleet.members[0].vm.end.reason, fleet.members[0].vm.end.code, flips);
-	fleet_destroy(&fleet);
-	image_close(&im);
-	kvm_close(&kvm);
+	ck_assert_msg(vm->end.kind == VM_STOPPED && flips == FLIPS, "%s, code %u, %u changes of mode", vm->end.reason, vm->end.code,
+		      flips);
+	take_down(&in);
 	remove_image(&file);
 }
 END_TEST
@@ -289,29 +305,21 @@ START_TEST(refused_at_run_time)
 				       0xba, 0,    5,	 0, 0, 0xb0, 9,	   0xee, 0xf4};
 	struct file file = write_image(code, sizeof(code), "kernel");
 	struct flip f = {.work.run = try_shadow};
-	struct vm_config config = {.mmu = &ept_mmu, .cmdline = "", .mem = 2 << 20, .console.fd = -1};
-	struct image im;
-	struct fleet fleet;
-	struct kvm kvm;
+	struct launched in;
+	struct vm *vm;
 
-	inside_open(&kvm);
-	ck_assert_int_eq(image_open(&im, file.path), 0);
-	config.kvm = &kvm;
-	config.image = &im;
 	sem_init(&f.done, 0, 0);
-	ck_assert_int_eq(fleet_init(&fleet, 1, -1, 100000), 0);
-	ck_assert_int_eq(fleet_launch(&fleet, config), 0);
-	if (vcpu_post(&fleet.members[0].vm.vcpu, &f.work)) {
+	launch(&in, file.path, &ept_mmu);
+	vm = &in.fleet.members[0].vm;
+	if (vcpu_post(&vm->vcpu, &f.work)) {
 		sem_wait(&f.done);
 		ck_assert_int_eq(f.error, -ENOTSUP);
 		ck_assert(!f.ended);
 	}
-	fleet_wait(&fleet);
-	ck_assert_int_eq(fleet.members[0].vm.end.kind, VM_EXITED);
-	ck_assert_int_eq(fleet.members[0].vm.end.code, 9);
-	fleet_destroy(&fleet);
-	image_close(&im);
-	kvm_close(&kvm);
+	fleet_wait(&in.fleet);
+	ck_assert_int_eq(vm->end.kind, VM_EXITED);
+	ck_assert_int_eq(vm->end.code, 9);
+	take_down(&in);
 	remove_image(&file);
 }
 END_TEST

@@ -34,6 +34,7 @@ enum scenario_tag {
 	TAG_SYSENTER = 65536,	    /* MSRs of SYSENTER that hold an address */
 	TAG_NEEDS = 131072,	    /* it needs its registers to be what they are */
 	TAG_INT_N = 4096,	    /* INT n of another vector than 3 and 4 */
+	TAG_DR7 = 262144,	    /* MOV to DR7 */
 };
 
 /* What a host is known not to do right and no mask can express; combine. */

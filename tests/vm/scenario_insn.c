@@ -217,7 +217,7 @@ static const struct form forms[] = {
 	{"mov dr2, rax", 3, {0x0f, 0x23, 0xd0}, debug, 0},
 	{"mov dr4, rax", 3, {0x0f, 0x23, 0xe0}, low_debug, TAG_NEEDS},
 	{"mov dr6, rax", 3, {0x0f, 0x23, 0xf0}, debug, 0},
-	{"mov dr7, rax", 3, {0x0f, 0x23, 0xf8}, debug, 0},
+	{"mov dr7, rax", 3, {0x0f, 0x23, 0xf8}, debug, TAG_DR7},
 	{"mov rdi, dr1", 3, {0x0f, 0x21, 0xcf}, debug, TAG_NEEDS},
 	{"mov rdi, dr5", 3, {0x0f, 0x21, 0xef}, debug, TAG_NEEDS},
 	{"mov rdi, dr6", 3, {0x0f, 0x21, 0xf7}, debug, TAG_NEEDS},

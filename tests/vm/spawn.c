@@ -3,6 +3,7 @@
 #include "tests/vm/modes.h"
 
 #include <check.h>
+#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -38,7 +39,7 @@ char *build_path(const char *relative)
 	return path;
 }
 
-/* "@NAME" and "--OPTION=@NAME". */
+/* "@NAME" and "--OPTION=@NAME"; no name begins with a digit. */
 static char *expand(const char *word, size_t length)
 {
 	char *text = strndup(word, length), *at = *text == '@' ? text : strstr(text, "=@"), *image, *relative, *whole;
@@ -46,6 +47,8 @@ static char *expand(const char *word, size_t length)
 	if (!at)
 		return text;
 	at += *at == '=';
+	if (!isalpha((unsigned char)at[1]))
+		return text;
 	ck_assert_int_ge(asprintf(&relative, "guest/%s", at + 1), 0);
 	image = build_path(relative);
 	ck_assert_int_ge(asprintf(&whole, "%.*s%s", (int)(at - text), text, image), 0);
@@ -204,6 +207,10 @@ struct child child_start(const struct spawn *s)
 			  .deadline_ns = monotonic_ns() + limit_s * 1000000000ull};
 
 	split_line(s->line, argv, MAX_WORDS);
+	if (s->program) {
+		free(argv[0]);
+		argv[0] = strdup(s->program);
+	}
 	append(&c.said, NULL, 0);
 	append(&c.complained, NULL, 0);
 	/* Until it has become the program, a signal to the child would run a handler of Check's. */
@@ -395,4 +402,15 @@ void assert_complaint(const struct outcome *o, int status, const char *part, con
 	ck_assert_msg(end && !end[1], "%s: not one line: '%.2000s'", what, text);
 	assert_part(o, part, what);
 	assert_part(o, other, what);
+}
+
+unsigned long child_shell_ms(struct child *c)
+{
+	size_t at;
+
+	child_send(c, "time\n", 5);
+	child_expect(c, "time\n");
+	at = c->expected;
+	child_expect(c, " ms\n");
+	return strtoul(c->said.data + at, NULL, 10);
 }

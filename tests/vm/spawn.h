@@ -25,6 +25,7 @@ enum spawn_stdin {
 
 struct spawn {
 	const char *line;
+	const char *program;	    /* path of another program than penumbra, with the same commands */
 	enum spawn_stdin in;
 	const char *stdin_path;	    /* this file instead */
 	const char *stdout_path;    /* this file instead of the test */
@@ -86,6 +87,9 @@ void child_linger(struct child *c, unsigned int ms);
 bool child_has_ended(const struct child *c);
 
 uint64_t monotonic_ns(void);
+
+/* Asks a guest's shell for its own clock: ms since its start. */
+unsigned long child_shell_ms(struct child *c);
 
 /* The child's end, as a test wants it. `what` names the case in a failure. */
 void assert_outcome(const struct outcome *o, int status, const char *out, const char *what);

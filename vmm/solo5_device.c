@@ -1,0 +1,316 @@
+#include "vmm/solo5_device.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <stddef.h>
+#include <string.h>
+
+#include "vmm/image.h"
+#include "vmm/solo5_memory.h"
+#include "vmm/state.h"
+#include "vmm/vm.h"
+
+#define PORTS_SIZE 16 /* every call whole, and one more that is none */
+
+#define POLL_OUT offsetof(struct solo5_poll, ready)
+#define BLOCK_OUT offsetof(struct solo5_block_io, ret)
+#define NET_OUT offsetof(struct solo5_net_io, size)
+
+/* A copy of a call's structure, which need not be aligned and may be written by the call itself. Returns where it is, or NULL. */
+static uint8_t *take(struct solo5_device *d, const char *what, uint64_t gpa, void *call, size_t size, enum mem_use use)
+{
+	uint8_t *at = solo5_reach(d->vm, what, gpa, size, use);
+
+	if (at)
+		memcpy(call, at, size);
+	return at;
+}
+
+/* Results, which the unikernel reads after the call. */
+static void bring(struct solo5_device *d, void *to, const void *bytes, size_t size)
+{
+	memcpy(to, bytes, size);
+	access_external(&d->vm->vcpu.port, ACCESS_SOLO5, bytes, size);
+}
+
+static void call_walltime(struct solo5_device *d, uint64_t gpa)
+{
+	struct solo5_walltime call;
+	uint8_t *at = take(d, "walltime", gpa, &call, sizeof(call), MEM_WRITE);
+
+	call.ns = clock_wall(&d->vm->clock);
+	if (at)
+		bring(d, at, &call, sizeof(call));
+}
+
+static void call_puts(struct solo5_device *d, uint64_t gpa)
+{
+	struct solo5_puts call;
+	const uint8_t *bytes;
+
+	if (!take(d, "puts", gpa, &call, sizeof(call), MEM_READ) || !call.size)
+		return;
+	bytes = solo5_reach(d->vm, "puts", call.data, call.size, MEM_READ);
+	/* All of RAM may be asked for: who wants the VM to end does not wait for that. */
+	for (uint64_t i = 0; bytes && i < call.size && atomic_load(&d->vm->asked_end) == VM_RUNNING; i++)
+		console_put(&d->vm->console, bytes[i]);
+}
+
+/* Descriptors of the network devices in fds, their handles in `handle`. */
+static unsigned int list_nets(struct solo5_device *d, struct pollfd *fds, uint8_t *handle)
+{
+	unsigned int n = 0;
+
+	for (unsigned int i = 1; i < d->units.count; i++) {
+		if (!solo5_unit_of(&d->units, i, SOLO5_NET))
+			continue;
+		fds[n] = (struct pollfd){.fd = d->units.unit[i].net.fd, .events = POLLIN};
+		handle[n++] = (uint8_t)i;
+	}
+	return n;
+}
+
+static void end_poll(struct solo5_device *d, uint64_t ready)
+{
+	uint8_t *at = solo5_reach(d->vm, "poll", d->poll_gpa, sizeof(struct solo5_poll), MEM_WRITE);
+	struct solo5_poll result = {.ready = ready, .ret = __builtin_popcountll(ready)};
+
+	d->polling = false;
+	clock_timer_set(&d->vm->clock, &d->timer, CLOCK_NEVER);
+	if (at)
+		bring(d, at + POLL_OUT, &result.ready, sizeof(result) - POLL_OUT);
+}
+
+static bool try_to_end_poll(struct solo5_device *d, struct pollfd *fds, unsigned int *count)
+{
+	uint8_t handle[SOLO5_MAX_ENTRIES];
+	uint64_t ready = 0;
+
+	*count = list_nets(d, fds, handle);
+	if (*count && poll(fds, *count, 0) > 0)
+		for (unsigned int i = 0; i < *count; i++)
+			ready |= (uint64_t)(fds[i].revents != 0) << handle[i];
+	if (!ready && clock_now(&d->vm->clock) < d->deadline)
+		return false;
+	end_poll(d, ready);
+	return true;
+}
+
+void solo5_wait(struct solo5_device *d)
+{
+	struct pollfd fds[SOLO5_MAX_ENTRIES];
+	unsigned int count;
+
+	if (try_to_end_poll(d, fds, &count))
+		return;
+	console_flush(&d->vm->console);
+	if (!d->vm->console.blocked)
+		vcpu_sleep_watching(&d->vm->vcpu, fds, count);
+}
+
+static void call_poll(struct solo5_device *d, uint64_t gpa)
+{
+	struct solo5_poll call;
+	struct pollfd fds[SOLO5_MAX_ENTRIES];
+	unsigned int count;
+
+	if (!take(d, "poll", gpa, &call, sizeof(call), MEM_WRITE))
+		return;
+	d->poll_gpa = gpa;
+	d->deadline = call.timeout_ns > CLOCK_MAX_NS ? CLOCK_NEVER : clock_now(&d->vm->clock) + call.timeout_ns;
+	d->polling = true;
+	if (!try_to_end_poll(d, fds, &count))
+		clock_timer_set(&d->vm->clock, &d->timer, d->deadline);
+}
+
+static enum solo5_result block_result(int r)
+{
+	return r == 0 ? SOLO5_OK : SOLO5_EUNSPEC;
+}
+
+static enum solo5_result write_block(struct solo5_device *d, const struct solo5_block_io *io)
+{
+	struct solo5_unit *unit = solo5_unit_of(&d->units, io->handle, SOLO5_BLOCK);
+	void *data;
+
+	if (!unit || !solo5_block_has(&unit->block, io->offset, io->size))
+		return SOLO5_EINVAL;
+	data = solo5_reach(d->vm, "block write", io->data, io->size, MEM_READ);
+	if (data && !mem_bring_in(&d->vm->mem, data, io->size))
+		return SOLO5_EUNSPEC;
+	return data ? block_result(solo5_block_write(&unit->block, io->offset, data, io->size)) : SOLO5_EINVAL;
+}
+
+static enum solo5_result read_block(struct solo5_device *d, const struct solo5_block_io *io)
+{
+	struct solo5_unit *unit = solo5_unit_of(&d->units, io->handle, SOLO5_BLOCK);
+	enum solo5_result result;
+	void *data;
+
+	if (!unit || !solo5_block_has(&unit->block, io->offset, io->size))
+		return SOLO5_EINVAL;
+	data = solo5_reach(d->vm, "block read", io->data, io->size, MEM_WRITE);
+	if (!data)
+		return SOLO5_EINVAL;
+	result = block_result(solo5_block_read(&unit->block, io->offset, data, io->size));
+	access_external(&d->vm->vcpu.port, ACCESS_SOLO5, data, io->size);
+	return result;
+}
+
+static void call_block(struct solo5_device *d, uint64_t gpa, const char *what,
+		       enum solo5_result (*run)(struct solo5_device *d, const struct solo5_block_io *io))
+{
+	struct solo5_block_io io;
+	uint8_t *at = take(d, what, gpa, &io, sizeof(io), MEM_WRITE);
+	int32_t result;
+
+	if (!at)
+		return;
+	result = (int32_t)run(d, &io);
+	bring(d, at + BLOCK_OUT, &result, sizeof(result));
+}
+
+static void call_block_write(struct solo5_device *d, uint64_t gpa)
+{
+	call_block(d, gpa, "block write", write_block);
+}
+
+static void call_block_read(struct solo5_device *d, uint64_t gpa)
+{
+	call_block(d, gpa, "block read", read_block);
+}
+
+/* No room on the wire: the frame is lost, as frames may be. */
+static enum solo5_result write_net(struct solo5_device *d, struct solo5_net_io *io)
+{
+	const struct solo5_unit *unit = solo5_unit_of(&d->units, io->handle, SOLO5_NET);
+	const void *data;
+
+	if (!unit || io->size < SOLO5_NET_HEADER || io->size > solo5_net_frame_max(&unit->net))
+		return SOLO5_EINVAL;
+	data = solo5_reach(d->vm, "net write", io->data, io->size, MEM_READ);
+	if (!data)
+		return SOLO5_EINVAL;
+	if (!mem_bring_in(&d->vm->mem, data, io->size))
+		return SOLO5_EUNSPEC;
+	return solo5_net_write(&unit->net, data, io->size) == -EIO ? SOLO5_EUNSPEC : SOLO5_OK;
+}
+
+static enum solo5_result read_net(struct solo5_device *d, struct solo5_net_io *io)
+{
+	const struct solo5_unit *unit = solo5_unit_of(&d->units, io->handle, SOLO5_NET);
+	ssize_t n;
+	void *data;
+
+	if (!unit || io->size < solo5_net_frame_max(&unit->net))
+		return SOLO5_EINVAL;
+	data = solo5_reach(d->vm, "net read", io->data, io->size, MEM_WRITE);
+	if (!data)
+		return SOLO5_EINVAL;
+	n = solo5_net_read(&unit->net, data, io->size);
+	if (n < 0)
+		return n == -EAGAIN ? SOLO5_AGAIN : SOLO5_EUNSPEC;
+	access_external(&d->vm->vcpu.port, ACCESS_SOLO5, data, (size_t)n);
+	io->size = (uint64_t)n;
+	return SOLO5_OK;
+}
+
+static void call_net(struct solo5_device *d, uint64_t gpa, const char *what,
+		     enum solo5_result (*run)(struct solo5_device *d, struct solo5_net_io *io))
+{
+	struct solo5_net_io io;
+	uint8_t *at = take(d, what, gpa, &io, sizeof(io), MEM_WRITE);
+
+	if (!at)
+		return;
+	io.ret = (int32_t)run(d, &io);
+	bring(d, at + NET_OUT, &io.size, sizeof(io) - NET_OUT);
+}
+
+static void call_net_write(struct solo5_device *d, uint64_t gpa)
+{
+	call_net(d, gpa, "net write", write_net);
+}
+
+static void call_net_read(struct solo5_device *d, uint64_t gpa)
+{
+	call_net(d, gpa, "net read", read_net);
+}
+
+static void call_halt(struct solo5_device *d, uint64_t gpa)
+{
+	struct solo5_halt call;
+
+	if (!take(d, "halt", gpa, &call, sizeof(call), MEM_READ))
+		return;
+	if (call.cookie && !solo5_reach(d->vm, "halt", call.cookie, SOLO5_COOKIE_SIZE, MEM_READ))
+		return;
+	vm_end(d->vm, VM_EXITED, (uint8_t)call.status, "the guest ended with status %" PRId32, call.status);
+}
+
+static void (*const calls[SOLO5_CALLS])(struct solo5_device *d, uint64_t gpa) = {
+	[SOLO5_CALL_WALLTIME] = call_walltime,
+	[SOLO5_CALL_PUTS] = call_puts,
+	[SOLO5_CALL_POLL] = call_poll,
+	[SOLO5_CALL_BLOCK_WRITE] = call_block_write,
+	[SOLO5_CALL_BLOCK_READ] = call_block_read,
+	[SOLO5_CALL_NET_WRITE] = call_net_write,
+	[SOLO5_CALL_NET_READ] = call_net_read,
+	[SOLO5_CALL_HALT] = call_halt,
+};
+
+static void solo5_access(struct device *device, unsigned int range, struct access *a)
+{
+	struct solo5_device *d = (struct solo5_device *)device;
+
+	if (vm_ended(d->vm))
+		return; /* a string instruction's further elements */
+	if (a->kind != ACCESS_PORT_WRITE || a->size != 4 || a->addr >= SOLO5_CALLS || !calls[a->addr])
+		vm_kill(d->vm, "%s of %u bytes at port 0x%" PRIx64 ": no hypercall", access_is_read(a->kind) ? "read" : "write",
+			a->size, SOLO5_PORT + a->addr);
+	else if (d->polling)
+		vm_kill(d->vm, "a hypercall during a poll");
+	else
+		calls[a->addr](d, a->value);
+}
+
+static void solo5_reset(struct device *device)
+{
+	struct solo5_device *d = (struct solo5_device *)device;
+
+	d->polling = false;
+	d->poll_gpa = 0;
+	d->deadline = 0;
+	clock_timer_set(&d->vm->clock, &d->timer, CLOCK_NEVER);
+}
+
+static void solo5_visit(struct device *device, struct state *s)
+{
+	struct solo5_device *d = (struct solo5_device *)device;
+
+	state_begin(s, "solo5", 1);
+	state_bool(s, &d->polling);
+	state_u64(s, &d->poll_gpa);
+	state_u64(s, &d->deadline);
+	state_check(s, d->poll_gpa <= UINT32_MAX, "solo5: address of a poll");
+	state_end(s);
+	if (state_loading(s))
+		clock_timer_set(&d->vm->clock, &d->timer, d->polling ? d->deadline : CLOCK_NEVER);
+}
+
+/* Has woken whoever sleeps for it; that is all. */
+static void on_deadline(void *owner, uint64_t now)
+{
+}
+
+void solo5_device_init(struct solo5_device *d, struct vm *vm)
+{
+	*d = (struct solo5_device){
+		.device = {.name = "solo5", .access = solo5_access, .reset = solo5_reset, .visit = solo5_visit},
+		.vm = vm,
+	};
+	clock_timer_add(&vm->clock, &d->timer, on_deadline, d);
+	bus_add(&vm->bus, &d->device);
+	bus_claim(&vm->bus, &d->device, BUS_PORT, SOLO5_PORT, PORTS_SIZE, 0);
+}

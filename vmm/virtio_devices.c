@@ -1,0 +1,94 @@
+#include "vmm/virtio_devices.h"
+
+#include <errno.h>
+#include <sys/random.h>
+
+#include "guest/abi.h"
+#include "vmm/image.h"
+#include "vmm/log.h"
+#include "vmm/virtio_mmio.h"
+#include "vmm/virtio_pci.h"
+#include "vmm/vm.h"
+
+enum { SLOT_DISKS, SLOT_ENTROPY = SLOT_DISKS + DISK_MAX, SLOT_CONSOLE, SLOTS };
+
+_Static_assert(SLOTS == ABI_VIRTIO_SLOTS, "abi.h says where all of them are");
+_Static_assert(SLOTS < PCI_MAX_FUNCTIONS, "there is room for all of them beside the host bridge");
+
+static const uint8_t irqs[SLOTS] = ABI_VIRTIO_IRQS;
+
+static uint64_t slot_gpa(unsigned int slot)
+{
+	return ABI_VIRTIO_MMIO + (uint64_t)slot * ABI_VIRTIO_STRIDE;
+}
+
+static struct virtio_place place_of(struct vm *vm, unsigned int slot)
+{
+	return (struct virtio_place){
+		.transport = image_is_pc(vm->image) ? &virtio_pci : &virtio_mmio,
+		.gpa = slot_gpa(slot),
+		.irq = {.set = pic_set_irq, .controller = &vm->pic, .n = irqs[slot]},
+	};
+}
+
+static int fill(void *arg, void *bytes, size_t size)
+{
+	struct vm *vm = arg;
+
+	if (getrandom(bytes, size, 0) != (ssize_t)size)
+		return log_errno(errno, "getrandom");
+	access_external(&vm->vcpu.port, ACCESS_ENTROPY, bytes, size);
+	return 0;
+}
+
+static void wake(void *arg)
+{
+	struct vm *vm = arg;
+
+	vcpu_kick(&vm->vcpu);
+}
+
+/* Makes a kernel of a PC see what is in the slot. */
+static void show(struct virtio_devices *d, struct vm *vm, unsigned int slot, struct virtio_device *v)
+{
+	if (image_is_pc(vm->image))
+		virtio_pci_add(&vm->pci, 1 + slot, &d->function[slot], v, (uint32_t)slot_gpa(slot), irqs[slot]);
+}
+
+void virtio_devices_init(struct virtio_devices *d, struct vm *vm, struct disk *disks, unsigned int disk_count, bool console)
+{
+	struct virtio_place place;
+
+	*d = (struct virtio_devices){.block_count = disk_count, .has_console = console};
+	for (unsigned int i = 0; i < disk_count; i++) {
+		place = place_of(vm, SLOT_DISKS + i);
+		virtio_block_init(&d->block[i], &vm->bus, &place, &vm->mem, &disks[i], i, wake, vm);
+		show(d, vm, SLOT_DISKS + i, &d->block[i].v);
+	}
+	place = place_of(vm, SLOT_ENTROPY);
+	virtio_entropy_init(&d->entropy, &vm->bus, &place, &vm->mem, fill, vm);
+	show(d, vm, SLOT_ENTROPY, &d->entropy.v);
+	place = place_of(vm, SLOT_CONSOLE);
+	if (!console)
+		return;
+	virtio_console_init(&d->console, &vm->bus, &place, &vm->mem, console_put, &vm->console);
+	show(d, vm, SLOT_CONSOLE, &d->console.v);
+}
+
+void virtio_devices_take(struct virtio_devices *d)
+{
+	for (unsigned int i = 0; i < d->block_count; i++)
+		virtio_block_take(&d->block[i]);
+}
+
+void virtio_devices_settle(struct virtio_devices *d)
+{
+	for (unsigned int i = 0; i < d->block_count; i++)
+		virtio_block_settle(&d->block[i]);
+}
+
+void virtio_devices_destroy(struct virtio_devices *d)
+{
+	for (unsigned int i = 0; i < d->block_count; i++)
+		virtio_block_destroy(&d->block[i]);
+}
