@@ -5,7 +5,9 @@
 #include "guest/user/user.h"
 
 #define SUM_START 0xcbf29ce484222325ull
-#define STORM_MARK 0x53746f726d21ull /* changes a word of every page */
+#define STORM_MARK 0x53746f726d21ull /* changes a word of a page */
+#define STORM_VERSION 0x5aull
+#define STORM_WHOLE 2
 
 struct options {
 	uint64_t pages[MEMORY_KINDS];
@@ -16,7 +18,7 @@ struct options {
 	uint64_t verify; /* what rests is looked at in every so manyeth round; 0 = in the last one only */
 	uint64_t slice;	 /* instead: so many pages of it in every round; 0 = no */
 	uint64_t report; /* every so manyeth round says something */
-	uint64_t storm;	 /* the last round writes into every page first */
+	uint64_t storm;	 /* the last round first writes into every page; STORM_WHOLE: all of it */
 	uint64_t guest;	 /* whose pages these are */
 };
 
@@ -60,6 +62,17 @@ static void fill_area(const struct memory_area *area, uint64_t version)
 		memory_make_page(area, page, version, page_words(area, page));
 }
 
+static void storm_page(const struct memory *m, const struct memory_area *area, uint64_t page, uint64_t *words)
+{
+	struct memory_area random = *area;
+
+	random.kind = MEMORY_UNIQUE;
+	if (m->options.storm == STORM_WHOLE)
+		memory_make_page(&random, page, STORM_VERSION, words);
+	else
+		words[page % MEMORY_PAGE_WORDS] ^= STORM_MARK;
+}
+
 /* Compares with contents made anew; adds to the checksum. */
 static void verify_page(const struct memory *m, const struct memory_area *area, uint64_t page, uint64_t version, uint64_t *sum)
 {
@@ -68,7 +81,7 @@ static void verify_page(const struct memory *m, const struct memory_area *area, 
 
 	memory_make_page(area, page, version, expected);
 	if (m->stormed)
-		expected[page % MEMORY_PAGE_WORDS] ^= STORM_MARK;
+		storm_page(m, area, page, expected);
 	for (uint64_t i = 0; i < MEMORY_PAGE_WORDS; i++) {
 		if (words[i] != expected[i]) {
 			print("memory: kind %d page %lu word %lu: %016lx, not %016lx\n", area->kind, page, i, words[i], expected[i]);
@@ -84,14 +97,14 @@ static void verify_area(const struct memory *m, const struct memory_area *area, 
 		verify_page(m, area, page, version, sum);
 }
 
-/* One word in every page of every kind, as fast as that can be. */
+/* As fast as that can be. */
 static void storm(struct memory *m)
 {
 	for (int kind = 0; kind < MEMORY_KINDS; kind++) {
 		const struct memory_area *area = &m->areas[kind];
 
 		for (uint64_t page = 0; page < area->pages; page++)
-			page_words(area, page)[page % MEMORY_PAGE_WORDS] ^= STORM_MARK;
+			storm_page(m, area, page, page_words(area, page));
 	}
 	m->stormed = true;
 }
