@@ -42,6 +42,18 @@ static void note(const struct run *r)
 	pthread_mutex_unlock(&w->group->lock);
 }
 
+/* They were not dropped after all: a guard wants them, or somebody wrote one at the last moment. What their records needed goes. */
+static void take_back(const struct run *r)
+{
+	struct ward *w = r->ward;
+
+	pthread_mutex_lock(&w->group->lock);
+	for (unsigned int i = 0; i < r->n; i++)
+		ward_set(w, r->page + i, record_make(PAGE_UNKNOWN, 0, 0));
+	w->counts.evicted -= r->n;
+	pthread_mutex_unlock(&w->group->lock);
+}
+
 /* Held pages that are as they were looked at; `first` is the run's first in the hold. */
 static void exchange_held(const struct run *r, struct userfault_hold *h, unsigned int first)
 {
@@ -58,8 +70,8 @@ static void exchange_held(const struct run *r, struct userfault_hold *h, unsigne
 		break;
 	case ACT_EVICT:
 		note(r);
-		/* If that fails RAM is lost, and the guest has ended. */
-		userfault_evict(u, h, first, r->n);
+		if (userfault_evict(u, h, first, r->n) < 0)
+			take_back(r);
 		return;
 	default:
 		break;

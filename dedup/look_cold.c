@@ -209,11 +209,22 @@ static struct plan plan_same(struct ward *w, const struct equal *e, const void *
 	return (struct plan){ACT_EVICT, record_make(PAGE_COLD_SAME, slot, 0)};
 }
 
+/* It may have been written, brought back or exchanged since it was queued. */
+static bool is_due(const struct ward *w, uint64_t page)
+{
+	bool due;
+
+	pthread_mutex_lock(&w->group->lock);
+	due = record_kind(w->record[page]) == PAGE_UNIQUE && age_epochs(w->age[page]) >= age_for_cold(w->age[page]);
+	pthread_mutex_unlock(&w->group->lock);
+	return due;
+}
+
 static struct plan plan_cold(struct look *l, struct ward *w, uint64_t page, unsigned int i)
 {
 	struct equal e;
 
-	if (!look_copy(w, page, l->copy[i]))
+	if (!is_due(w, page) || !look_copy(w, page, l->copy[i]))
 		return (struct plan){.act = ACT_NONE};
 	if (equal_is_zero(l->copy[i]))
 		return (struct plan){ACT_ZERO, record_make(PAGE_ZERO, 0, 0)};

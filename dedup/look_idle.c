@@ -7,6 +7,8 @@
 #include "dedup/ward.h"
 #include "vmm/vm.h"
 
+#define MAPPINGS_OF_RUN 2u /* its own, and what is behind it */
+
 /* A run of pages that are equal to slots in order, or to pages in order. */
 struct match {
 	struct equal first;
@@ -84,12 +86,42 @@ static void leave(struct look *l, struct ward *w, uint64_t page, unsigned int fi
 	}
 }
 
+/* It was brought back since it went cold: somebody reads it. */
+static bool is_read(const struct ward *w, uint64_t page)
+{
+	bool read;
+
+	pthread_mutex_lock(&w->group->lock);
+	read = age_level(w->age[page]) > 0;
+	pthread_mutex_unlock(&w->group->lock);
+	return read;
+}
+
+/*
+ * A mapping saves as many pages as it has. The fewer are left, the more it has to save; pages that are read would come back if they went
+ * cold instead, so for them it may be one.
+ */
+static bool is_worth_mapping(struct map_budget *b, unsigned int pages, bool read)
+{
+	static const struct {
+		unsigned int left_percent, pages;
+	} least[] = {{75, 2}, {50, 4}, {25, 16}, {0, LOOK_PAGES}};
+	uint64_t left = map_budget_left(b);
+	unsigned int i = 0;
+
+	while (left * 100 < b->most * least[i].left_percent)
+		i++;
+	if (pages < least[i].pages && !(read && left * 4 > b->most))
+		return false;
+	return map_budget_take(b, MAPPINGS_OF_RUN);
+}
+
 /* Plans for pages [first, first + m->n) of the look. */
 static void plan_match(struct look *l, struct ward *w, uint64_t page, unsigned int first, const struct match *m)
 {
 	uint32_t slot = m->first.slot;
 
-	if (!map_budget_take(l->budget, m->n, age_level(w->age[page + first]) > 0)) {
+	if (!is_worth_mapping(l->budget, m->n, is_read(w, page + first))) {
 		leave(l, w, page, first, m);
 		return;
 	}
@@ -104,13 +136,24 @@ static void plan_match(struct look *l, struct ward *w, uint64_t page, unsigned i
 		send_others(m);
 }
 
+/* It may have been written, or brought back, since it was queued. */
+static bool is_due(const struct ward *w, uint64_t page)
+{
+	bool due;
+
+	pthread_mutex_lock(&w->group->lock);
+	due = record_kind(w->record[page]) == PAGE_UNKNOWN && age_epochs(w->age[page]) > 0;
+	pthread_mutex_unlock(&w->group->lock);
+	return due;
+}
+
 /* Returns what page i is equal to, or has a plan for it that needs no other. */
 static struct equal look_at(struct look *l, struct ward *w, uint64_t page, unsigned int i)
 {
 	struct equal none = {.kind = EQUAL_NONE}, e;
 
 	l->plan[i] = (struct plan){.act = ACT_NONE};
-	if (!look_copy(w, page + i, l->copy[i]))
+	if (!is_due(w, page + i) || !look_copy(w, page + i, l->copy[i]))
 		return none;
 	if (equal_is_zero(l->copy[i])) {
 		l->plan[i] = (struct plan){ACT_ZERO, record_make(PAGE_ZERO, 0, 0)};

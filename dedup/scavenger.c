@@ -86,8 +86,7 @@ static bool work_on(struct scavenger *s, struct ward *w)
 static void begin_epochs(struct scavenger *s, struct ward *w, uint64_t now)
 {
 	epoch_ask(w, now, s->options->idle_ms * NS_PER_MS);
-	if (epoch_take(w, now))
-		map_budget_look(&s->budget);
+	epoch_take(w, now);
 }
 
 /* What may go cold now. When memory runs out more than what the guest would like. */
@@ -207,7 +206,9 @@ static int start(void **made, const struct scavenge_options *o)
 	s->look = calloc(1, sizeof(*s->look));
 	if (!s->look)
 		goto free;
-	map_budget_init(&s->budget);
+	r = map_budget_init(&s->budget, "");
+	if (r < 0)
+		goto free;
 	memory_bound_init(&s->bound, o->memory);
 	s->look->last = o->last;
 	s->look->budget = &s->budget;
