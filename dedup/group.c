@@ -21,6 +21,10 @@ struct group *group_create(const char *name)
 		return NULL;
 	}
 	snprintf(g->name, sizeof(g->name), "%s", name);
+	if (codecs_init(&g->codecs) < 0) {
+		free(g);
+		return NULL;
+	}
 	pthread_mutex_init(&g->lock, NULL);
 	g->next_base = FIRST_BASE;
 	g->pool = pool_create(MOST_SLOTS);
@@ -50,6 +54,7 @@ void group_destroy(struct group *g)
 	if (g->pool)
 		pool_destroy(g->pool);
 	pthread_mutex_destroy(&g->lock);
+	codecs_destroy(&g->codecs);
 	free(g->ward);
 	free(g);
 }

@@ -13,6 +13,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "dedup/codecs.h"
 #include "dedup/pool.h"
 #include "dedup/record.h"
 #include "dedup/same_index.h"
@@ -27,6 +28,7 @@ struct ward;
 struct group {
 	char name[GROUP_NAME_BYTES];
 	pthread_mutex_t lock;
+	struct codecs codecs; /* not under the lock */
 	struct pool *pool;
 	struct store *store;
 	struct same_index *same;

@@ -14,6 +14,7 @@
 #include "vmm/scavenging.h"
 #include "vmm/userfault.h"
 
+struct codec;
 struct map_budget;
 struct ward;
 
@@ -23,6 +24,7 @@ struct ward;
 struct look {
 	enum scavenge_stage last; /* what is done, up to this */
 	struct map_budget *budget;
+	struct codec *codec;
 	struct plan plan[LOOK_PAGES];
 	uint32_t hash[LOOK_PAGES];
 	uint8_t copy[LOOK_PAGES][PAGE_SIZE];

@@ -33,11 +33,11 @@ static bool may_refer(const struct ward *w, uint64_t page)
 }
 
 /* Tries a slot as the reference. */
-static void try_slot(struct group *g, uint32_t slot, const void *copy, struct found *best)
+static void try_slot(struct look *l, struct group *g, uint32_t slot, const void *copy, struct found *best)
 {
 	uint8_t bytes[CODEC_MOST];
 	unsigned int most = best->size ? best->size - 1 : MOST_DELTA;
-	unsigned int size = most ? codec_delta(copy, pool_page(g->pool, slot), bytes, most) : 0;
+	unsigned int size = most ? codec_delta(l->codec, copy, pool_page(g->pool, slot), bytes, most) : 0;
 
 	if (!size) {
 		release_slot(g, slot);
@@ -61,7 +61,7 @@ static void try_page(struct look *l, struct ward *other, uint64_t page, const vo
 	if (!most || userfault_is_absent(&vm->userfault, mem_page_gpa(&vm->mem, page)))
 		return;
 	memcpy(reference, mem_page_hva(&vm->mem, page), PAGE_SIZE);
-	size = codec_delta(copy, reference, bytes, most);
+	size = codec_delta(l->codec, copy, reference, bytes, most);
 	if (!size)
 		return;
 	if (best->size && !best->ward)
@@ -93,7 +93,7 @@ static void try_candidate(struct look *l, struct ward *w, uint64_t page, uint32_
 	if (usable && other)
 		try_page(l, other, at, copy, g, best);
 	else if (usable)
-		try_slot(g, id & ~ID_IS_SLOT, copy, best);
+		try_slot(l, g, id & ~ID_IS_SLOT, copy, best);
 }
 
 static void find_delta(struct look *l, struct ward *w, uint64_t page, const void *copy, struct found *best)
@@ -175,7 +175,7 @@ static struct plan plan_smaller(struct look *l, struct ward *w, uint64_t page, c
 	if (l->last >= SCAVENGE_DELTA)
 		find_delta(l, w, page, copy, &best);
 	if (l->last >= SCAVENGE_COMPRESS)
-		alone = codec_alone(copy, bytes, best.size > 1 ? best.size - 1 : CODEC_MOST);
+		alone = codec_alone(l->codec, copy, bytes, best.size > 1 ? best.size - 1 : CODEC_MOST);
 	if (alone && best.size && !best.ward)
 		release_slot(w->group, best.slot);
 	if (alone)

@@ -8,6 +8,7 @@
 #include <time.h>
 
 #include "dedup/aside.h"
+#include "dedup/codec.h"
 #include "dedup/epoch.h"
 #include "dedup/look.h"
 #include "dedup/map_budget.h"
@@ -195,6 +196,13 @@ static void init_said(struct scavenger *s)
 	pthread_mutex_init(&s->work, NULL);
 }
 
+static void free_look(struct look *l)
+{
+	if (l && l->codec)
+		codec_destroy(l->codec);
+	free(l);
+}
+
 static int start(void **made, const struct scavenge_options *o)
 {
 	struct scavenger *s = calloc(1, sizeof(*s));
@@ -205,6 +213,9 @@ static int start(void **made, const struct scavenge_options *o)
 	*s = (struct scavenger){.options = o, .on = o->on};
 	s->look = calloc(1, sizeof(*s->look));
 	if (!s->look)
+		goto free;
+	s->look->codec = codec_create();
+	if (!s->look->codec)
 		goto free;
 	r = map_budget_init(&s->budget, "");
 	if (r < 0)
@@ -219,7 +230,7 @@ static int start(void **made, const struct scavenge_options *o)
 	*made = s;
 	return 0;
 free:
-	free(s->look);
+	free_look(s->look);
 	free(s);
 	return log_errno(-r, "scavenger");
 }
@@ -340,7 +351,7 @@ static void free_all(struct scavenger *s)
 		next = g->next;
 		group_destroy(g);
 	}
-	free(s->look);
+	free_look(s->look);
 	free(s);
 }
 
