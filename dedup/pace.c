@@ -6,8 +6,8 @@
 #define DEBT_MOST (60 * SECOND)	     /* processor time; a clock gone mad costs no more than to pay that back */
 
 /*
- * Refaults are counted for so long, or until there are too many. The fewer are wanted the longer it takes to tell: sixteen that are
- * expected are twenty-two by chance once in ten times, one is two once in four.
+ * Refaults are counted for so long, or until there are too many. The fewer are wanted the longer it takes to tell: sixteen that
+ * are expected are twenty-two by chance once in ten times, one is two once in four.
  */
 #define WINDOW_LEAST (SECOND / 2)
 #define WINDOW_MOST (8 * SECOND)
@@ -17,13 +17,13 @@
 /* No second cut before the first can have shown: ten a second bring any rate to the floor within two. */
 #define CUT_LEAST (SECOND / 10)
 /*
- * What a cut took comes back in so many windows, steadily; if it is not cut again by then, the guest has changed and growth is fast: it
- * doubles every two windows.
+ * What a cut took comes back in so many windows, steadily; if it is not cut again by then, the guest has changed and growth is
+ * fast: it doubles every two windows.
  */
 #define REGAIN_WINDOWS 8u
 #define CALM_WINDOWS 3u		/* e-fold */
 #define START_FOLD (SECOND / 7) /* doubles in a tenth of a second: pages that are in use come back at once */
-/* Evictions for each wanted refault. A guest that brings back all: the floor is a tenth of the target, so it hardly feels a start anew. */
+/* Evictions for each wanted refault: at the start, at least (all may come back, and it is a tenth of what is allowed), at most. */
 #define START_SHARE 20.
 #define FLOOR_SHARE .1
 #define CEILING_SHARE 1000. /* a guest that brings back one in a thousand: it is idle, only the processor limits */

@@ -1,7 +1,7 @@
 /*
- * How fast the scavenger goes: how much of a processor it uses, and how many pages of a guest it lets go cold. Arithmetic only; time is
- * given to it, in nanoseconds. A clock that goes back is taken to have stood still; one that jumps ahead earns no more than a bounded
- * burst.
+ * How fast the scavenger goes: how much of a processor it uses, and how many pages of a guest it lets go cold. Arithmetic only;
+ * time is given to it, in nanoseconds. A clock that goes back is taken to have stood still; one that jumps ahead earns no more
+ * than a bounded burst.
  */
 #pragma once
 
@@ -30,9 +30,9 @@ void pace_cpu_init(struct pace_cpu *p, unsigned int percent, uint64_t wall_ns, u
 uint64_t pace_cpu_rest(struct pace_cpu *p, uint64_t wall_ns, uint64_t cpu_ns);
 
 /*
- * Pages a guest may lose at a time, so that it brings back about `target` pages a second: more while it brings back fewer, and half as
- * many at once when it brings back too many (additive increase, multiplicative decrease, as in Jacobson, "Congestion avoidance and
- * control", SIGCOMM 1988; from there also the fast start until that happens first).
+ * Pages a guest may lose at a time, so that it brings back about `target` pages a second: more while it brings back fewer, and
+ * half as many at once when it brings back too many (additive increase, multiplicative decrease, as in Jacobson, "Congestion
+ * avoidance and control", SIGCOMM 1988; from there also the fast start until that happens first).
  */
 struct pace_cold {
 	unsigned int target;	    /* refaults a second */
@@ -48,7 +48,7 @@ struct pace_cold {
 void pace_cold_init(struct pace_cold *p, unsigned int target, uint64_t wall_ns, uint64_t refaults);
 
 /*
- * Given the count of refaults so far: how many pages may go until the next call. Best called some ten times a second or more often; what
- * would be due for more than a second is forfeited. target 0: pages go, slowly, as long as none comes back.
+ * Given the count of refaults so far: how many pages may go until the next call. Best called some ten times a second or more
+ * often; what would be due for more than a second is forfeited. target 0: pages go, slowly, as long as none comes back.
  */
 unsigned int pace_cold_allowance(struct pace_cold *p, uint64_t wall_ns, uint64_t refaults);

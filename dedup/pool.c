@@ -54,11 +54,12 @@ static int map(struct pool *p)
 	if (pages == MAP_FAILED)
 		return log_errno(errno, "shared pages: map %" PRIu64 " MiB", size >> 20);
 	p->pages = pages;
-	slots = mmap(NULL, p->slots * sizeof(*p->slot), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	size = p->slots * sizeof(*p->slot);
+	slots = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (slots == MAP_FAILED)
 		return log_errno(errno, "shared pages: reserve their counts");
 	/* Only advice: a few counts must not take 2 MiB. */
-	madvise(slots, p->slots * sizeof(*p->slot), MADV_NOHUGEPAGE);
+	madvise(slots, size, MADV_NOHUGEPAGE);
 	p->slot = slots;
 	return slot_map_init(&p->map, p->slots);
 }
@@ -119,7 +120,7 @@ void pool_give_back(struct pool *p)
 	if (!p->waiting_count)
 		return;
 	qsort(p->waiting, p->waiting_count, sizeof(*p->waiting), by_slot);
-	/* One flush of what the processors remember of the mapping, instead of one a hole; whoever reads there just maps it again. */
+	/* One flush of what processors remember of the mapping, instead of one a hole. Who reads there has it mapped again. */
 	first = p->waiting[0];
 	end = p->waiting[p->waiting_count - 1] + 1ull;
 	madvise((void *)(uintptr_t)(p->pages + first * PAGE_SIZE), (end - first) * PAGE_SIZE, MADV_DONTNEED);

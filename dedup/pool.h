@@ -1,8 +1,8 @@
 /*
- * Pages that several guest pages share: slots of one memfd whose size is sealed, each counted by who needs it. What a slot holds never
- * changes while it is needed; so it can be mapped into guests, compared with, and be what deltas are against. What nobody needs goes
- * back to the host, at the latest when POOL_WAITING slots wait for that: taking a page out of its mappings costs many times what the
- * rest does, so it is done for many at once.
+ * Pages that several guest pages share: slots of one memfd whose size is sealed, each counted by who needs it. What a slot holds
+ * never changes while it is needed; so it can be mapped into guests, compared with, and be what deltas are against. What nobody
+ * needs goes back to the host, at the latest when POOL_WAITING slots wait for that: taking a page out of its mappings costs many
+ * times what the rest does, so it is done for many at once.
  *
  * Not locked, but pool_page() of a slot that is needed may be read by any thread.
  */
@@ -32,9 +32,9 @@ void pool_destroy(struct pool *p);
 int pool_fd(const struct pool *p);
 
 /*
- * Slots for n (above 0) pages, one after the other, filled with a copy of `bytes`, each needed once; `hash` has one for each page. Returns
- * the first slot, or POOL_NONE: no room for so many together, or no memory (then it is logged once). Bytes that cannot be read are no
- * memory either.
+ * Slots for n (above 0) pages, one after the other, filled with a copy of `bytes`, each needed once; `hash` has one for each
+ * page. Returns the first slot, or POOL_NONE: no room for so many together, or no memory (then it is logged once). Bytes that
+ * cannot be read are no memory either.
  */
 uint32_t pool_add(struct pool *p, const void *bytes, unsigned int n, const uint32_t *hash);
 

@@ -18,6 +18,8 @@ struct same_index {
 	uint64_t *tags; /* a byte for each of the bucket's ids */
 };
 
+_Static_assert(sizeof(struct same_index) <= BUCKET_BYTES, "it takes the room of one bucket");
+
 /* Where a hash belongs. */
 struct home {
 	uint32_t bucket[2];
@@ -50,10 +52,11 @@ static struct home home_of(const struct same_index *x, uint32_t hash)
 
 struct same_index *same_index_create(uint64_t pages, bool (*hash_of)(void *arg, uint32_t id, uint32_t *hash), void *arg)
 {
-	uint64_t room = pages * 54 / 10, buckets = room > sizeof(struct same_index) ? (room - sizeof(struct same_index)) / BUCKET_BYTES : 0;
 	struct same_index *x = calloc(1, sizeof(*x));
+	uint64_t buckets = pages * 54 / 10 / BUCKET_BYTES;
 
-	buckets = buckets < 2 ? 2 : buckets > UINT32_MAX ? UINT32_MAX : buckets;
+	/* One less, for the rest; but two, or there is no choice. */
+	buckets = buckets < 3 ? 2 : buckets > UINT32_MAX ? UINT32_MAX : buckets - 1;
 	if (x)
 		*x = (struct same_index){.hash_of = hash_of, .arg = arg, .buckets = (uint32_t)buckets};
 	/* So much comes from the host, all zero and untouched. */

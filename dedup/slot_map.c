@@ -108,7 +108,7 @@ static uint64_t find_room(const struct slot_map *m, uint64_t from, uint64_t n, u
 	return SLOT_MAP_NONE;
 }
 
-/* One slot fits in the first gap. Several are looked for where the last search ended, so that no gap is looked at again and again. */
+/* One slot fits in the first gap. Several are looked for where the last search ended, lest the same gaps be looked at each time. */
 static uint64_t choose(struct slot_map *m, uint64_t n)
 {
 	uint64_t next, at = find_room(m, n == 1 ? 0 : m->cursor, n, GAPS, &next);

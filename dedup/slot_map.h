@@ -1,6 +1,6 @@
 /*
- * Which slots of a pool are taken: a bitmap that is small as long as few are, and that finds the lowest free slot, or room for several
- * side by side, without looking at all of it.
+ * Which slots of a pool are taken: a bitmap that is small as long as few are, and that finds the lowest free slot, or room for
+ * several side by side, without looking at all of it.
  *
  * Above the bitmap is another that tells which of its words are full, and so on up to a few words. The lowest slots are given out
  * first, so what is kept for each slot is needed for the lowest only.
@@ -29,8 +29,8 @@ int slot_map_init(struct slot_map *m, uint64_t slots);
 void slot_map_destroy(struct slot_map *m);
 
 /*
- * Takes n (above 0) slots side by side. Returns the first, or SLOT_MAP_NONE: there is no such room. Only when there is no room above all
- * that is taken, all gaps are looked at, and that again only after slots were given back.
+ * Takes n (above 0) slots side by side. Returns the first, or SLOT_MAP_NONE: there is no such room. Only when there is no room
+ * above all that is taken, all gaps are looked at, and that again only after slots were given back.
  */
 uint64_t slot_map_take(struct slot_map *m, uint64_t n);
 void slot_map_give(struct slot_map *m, uint64_t slot);

@@ -61,7 +61,8 @@ static void keeps_share(struct random *r, unsigned int percent, uint64_t longest
 	used = (double)(cpu - start_cpu) / (double)(wall - start);
 	most = most_in_a_second(works);
 	expect_msg(used <= share + (double)longest / (double)(wall - start), "%g used of %g", used, share);
-	expect_msg((double)most <= 1.1 * share * SECOND + (double)longest + 2, "%" PRIu64 " ns in a second of %u%%", most, percent);
+	expect_msg((double)most <= 1.1 * share * SECOND + (double)longest + 2, "%" PRIu64 " ns in a second of %u%%", most,
+		   percent);
 	/* Nor less: what a late rest costs is made up for as far as it can be saved. */
 	expect_msg(works == WORKS || used >= share * .97, "%g used of %g", used, share);
 	/* Not many little rests. */
@@ -123,7 +124,7 @@ START_TEST(cpu_extremes)
 	static const uint64_t odd[] = {0, 1, SECOND, INT64_MAX, 1ull << 63, UINT64_MAX - 1, UINT64_MAX};
 
 	for (int round = 0; round < 20000; round++) {
-		unsigned int percent = random_below(&r, 2) ? 1 + (unsigned int)random_below(&r, 200) : (unsigned int)random_next(&r);
+		unsigned int percent = (unsigned int)(random_below(&r, 2) ? 1 + random_below(&r, 200) : random_next(&r));
 		struct pace_cpu p;
 		uint64_t wall = 0, cpu = 0, rested = 0, rest;
 
@@ -170,7 +171,9 @@ static void lose_page(struct guest *g)
 
 static void guest_start(struct guest *g, struct random *r, unsigned int target, double share, uint64_t step_ns)
 {
-	*g = (struct guest){.random = r, .share = share, .step_ns = step_ns, .wall_ns = random_next(r) >> 8, .refaults = random_next(r) >> 8};
+	*g = (struct guest){.random = r, .share = share, .step_ns = step_ns};
+	g->wall_ns = random_next(r) >> 8;
+	g->refaults = random_next(r) >> 8;
 	pace_cold_init(&g->pace, target, g->wall_ns, g->refaults);
 }
 

@@ -1,6 +1,6 @@
 /*
- * The index of equal pages against a table that remembers everything: what it must find, what it must not, and how much of what it is
- * given it refuses as its ids change again and again.
+ * The index of equal pages against a table that remembers everything: what it must find, what it must not, and how much of what
+ * it is given it refuses as its ids change again and again.
  */
 #include "dedup/same_index.h"
 
@@ -46,7 +46,10 @@ static struct same_index *index_of(uint64_t pages, struct owner *o)
 #define HASHES 300u /* few, so that ids meet */
 #define IDS 200u
 
-/* `last`: which id was added last for each hash, if it has had it ever since: that, or another one that has it again, must be found. */
+/*
+ * `last`: which id was added last for each hash, if it has had it ever since: that, or another one that has it again, must be
+ * found.
+ */
 static void check_all(const struct same_index *x, const struct owner *o, const uint32_t *last, uint32_t scale)
 {
 	for (uint32_t hash = 1; hash <= HASHES; hash++) {
@@ -125,7 +128,7 @@ static double cpu_seconds(void)
 	return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
 }
 
-/* Hashes change all the time. Not found in the end are those that were refused, and one of two that had the same hash by chance. */
+/* Hashes change all the time. Not found in the end are those that were refused, and one of two of the same hash by chance. */
 static void churn(struct random *r, uint32_t pages, unsigned int percent, unsigned int rounds, double most)
 {
 	struct owner o = owner_of(pages);
@@ -148,9 +151,9 @@ static void churn(struct random *r, uint32_t pages, unsigned int percent, unsign
 	start = cpu_seconds();
 	for (uint32_t n = 0; n < pages; n++)
 		expect(!(same_index_find(x, (uint32_t)random_next(r) & ~1u)));
-	printf("%u pages, %u%% of them live, %" PRIu64 " adds: %" PRIu64 " refused (%.4f%%), %u not found; %.0f ns an add, %.0f ns a find\n",
-	       pages, percent, adds, refused, 100. * (double)refused / (double)adds, missing, adding / (double)adds * 1e9,
-	       (cpu_seconds() - start) / pages * 1e9);
+	printf("%u pages, %u%% of them live, %" PRIu64 " adds: %" PRIu64 " refused (%.4f%%), %u not found; ", pages, percent, adds,
+	       refused, 100. * (double)refused / (double)adds, missing);
+	printf("%.0f ns an add, %.0f ns a find\n", adding / (double)adds * 1e9, (cpu_seconds() - start) / pages * 1e9);
 	expect_msg((double)refused <= most * (double)adds, "%" PRIu64 " of %" PRIu64 " refused", refused, adds);
 	expect_msg(missing <= most * live, "%u of %u missing", missing, live);
 	same_index_destroy(x);
