@@ -172,9 +172,138 @@ START_TEST(every_small_case)
 }
 END_TEST
 
+static uint64_t model[FIXTURE_RAM_PAGES];
+static uint8_t buffer[USERFAULT_RUN * PAGE_SIZE] __attribute__((aligned(4096)));
+
+static bool any_absent(uint64_t first, unsigned int n)
+{
+	for (unsigned int i = 0; i < n; i++)
+		if (userfault_is_absent(&f.uf, (first + i) * PAGE_SIZE))
+			return true;
+	return false;
+}
+
+/* How many pages from here on have the same value, or (SHOW) values that follow on each other. */
+static unsigned int run_of(uint64_t first, unsigned int max, enum operation o)
+{
+	unsigned int n = 1;
+
+	while (n < max && model[first + n] == model[first] + (o == SHOW ? n : 0) && model[first + n] < FIXTURE_VALUES)
+		n++;
+	return n;
+}
+
+static void exchange_some(struct random *r)
+{
+	uint64_t first = random_below(r, FIXTURE_RAM_PAGES);
+	unsigned int room = (unsigned int)(FIXTURE_RAM_PAGES - first), pages = 1 + (unsigned int)random_below(r, 9);
+	enum operation o = (enum operation)random_below(r, OPERATIONS);
+	struct userfault_hold h;
+	bool absent;
+
+	pages = pages < room ? pages : room;
+	absent = any_absent(first, pages);
+	ck_assert_int_eq(userfault_hold(&f.uf, &h, first * PAGE_SIZE, pages), absent ? -EBUSY : 0);
+	if (absent)
+		return;
+	for (unsigned int at = 0, n; at < pages; at += n) {
+		n = run_of(first + at, pages - at, o);
+		if (o != ZERO || !model[first + at])
+			ck_assert_int_eq(exchange(&h, o, at, n, model[first + at]), 0);
+	}
+	userfault_let_go(&f.uf, &h);
+}
+
+static void write_some(struct random *r)
+{
+	uint64_t page = random_below(r, FIXTURE_RAM_PAGES), value = random_below(r, FIXTURE_VALUES);
+
+	for (unsigned int n = 0; n < 4 && page + n < FIXTURE_RAM_PAGES; n++) {
+		model[page + n] = (value + n) % FIXTURE_VALUES;
+		if (random_below(r, 4))
+			fixture_fill(fixture_at(&f, page + n), model[page + n]);
+		else
+			model[page + n] = fixture_value(fixture_at(&f, page + n));
+	}
+}
+
+static void peek_some(struct random *r)
+{
+	uint64_t page = random_below(r, FIXTURE_RAM_PAGES), count = userfault_absent_count(&f.uf);
+	unsigned int most = (unsigned int)(1 + random_below(r, FIXTURE_RAM_PAGES - page));
+	const void *bytes;
+	int n = userfault_peek(&f.uf, page * PAGE_SIZE, most, buffer, &bytes);
+
+	ck_assert(n >= 1 && (unsigned int)n <= most);
+	for (int i = 0; i < n; i++)
+		ck_assert_uint_eq(bytes ? fixture_value((const uint8_t *)bytes + i * PAGE_SIZE) : 0, model[page + i]);
+	ck_assert_uint_eq(userfault_absent_count(&f.uf), count);
+}
+
+static void make_lazy(struct random *r)
+{
+	uint64_t page = random_below(r, FIXTURE_RAM_PAGES);
+
+	if (any_absent(page, 1)) {
+		ck_assert_int_eq(userfault_absent(&f.uf, &f.lazy.pager, page * PAGE_SIZE, PAGE_SIZE),
+				 fixture_has(&f.cold, page) ? -EBUSY : 0);
+		return;
+	}
+	fixture_put(&f.lazy, page, model[page]);
+	ck_assert_int_eq(userfault_absent(&f.uf, &f.lazy.pager, page * PAGE_SIZE, PAGE_SIZE), 0);
+}
+
+static void fetch_some(struct random *r)
+{
+	uint64_t page = random_below(r, FIXTURE_RAM_PAGES), pages = 1 + random_below(r, FIXTURE_RAM_PAGES - page) / 4;
+
+	ck_assert_int_ge(userfault_prefetch(&f.uf, page * PAGE_SIZE, pages * PAGE_SIZE, buffer), 0);
+	ck_assert(!any_absent(page, (unsigned int)pages));
+}
+
+static void check_all(void)
+{
+	uint64_t absent = 0;
+
+	for (uint64_t page = 0; page < FIXTURE_RAM_PAGES; page++) {
+		ck_assert(!(fixture_has(&f.cold, page) && fixture_has(&f.lazy, page)));
+		ck_assert_int_eq(any_absent(page, 1), fixture_has(&f.cold, page) || fixture_has(&f.lazy, page));
+		absent += any_absent(page, 1);
+	}
+	ck_assert_uint_eq(absent, userfault_absent_count(&f.uf));
+	for (uint64_t page = 0; page < FIXTURE_RAM_PAGES; page++)
+		ck_assert_uint_eq(fixture_value(fixture_at(&f, page)), model[page]);
+	ck_assert_uint_eq(userfault_absent_count(&f.uf), 0);
+	ck_assert_str_eq(f.reason, "");
+}
+
+static void (*const steps[])(struct random *r) = {exchange_some, exchange_some, exchange_some, write_some, peek_some, make_lazy, fetch_some};
+
+START_TEST(at_random)
+{
+	struct random r = random_start("userfault_exchange at_random");
+	unsigned int count = effort(8000, 2000);
+
+	memset(model, 0, sizeof(model));
+	fixture_start(&f);
+	for (int i = 0; i < 60; i++)
+		write_some(&r);
+	ck_assert_int_eq(userfault_exchange_begin(&f.uf, &f.cold.pager), 0);
+	for (unsigned int i = 0; i < count; i++) {
+		steps[random_below(&r, sizeof(steps) / sizeof(*steps))](&r);
+		if (i % 1000 == 999)
+			check_all();
+	}
+	check_all();
+	printf("cold: %u fetches, %u brought, %u at a fault\n", f.cold.fetches, f.cold.brought, f.cold.at_fault);
+	ck_assert_uint_gt(f.cold.brought, f.cold.at_fault);
+	fixture_end(&f);
+}
+END_TEST
+
 int main(void)
 {
-	const TTest *const all[] = {every_small_case};
+	const TTest *const all[] = {every_small_case, at_random};
 
 	return RUN_TESTS("userfault_exchange", all);
 }
