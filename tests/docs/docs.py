@@ -35,7 +35,7 @@ def commands():
 
 
 def options(command):
-    """Options of a command, from the program: name -> does it take a value?"""
+    """Options of a command, from the program: name -> must it have a value?"""
     found = re.findall(r"^ +(?:-.,? )? *--([\w-]+)(=?)", run(PROGRAM, command, "--help").stdout, re.MULTILINE)
     return {f"--{name}": bool(value) for name, value in found}
 
@@ -128,6 +128,14 @@ class Completion(unittest.TestCase):
             for value in complete(f"penumbra run {name}="):
                 answer = run(PROGRAM, "run", f"{name}={value}x" if value == "file:" else f"{name}={value}")
                 self.assertIn("no image named", answer.stderr, f"{name}={value}")
+
+    def test_offers_options_of_the_scavenger_that_are_taken(self):
+        words = complete("penumbra run --scavenge=")
+        self.assertLess({"stages=zero", "off", "idle=1000"}, words)
+        for word in words:
+            self.assertIn("no image named", run(PROGRAM, "run", f"--scavenge={word}").stderr, word)
+        self.assertEqual(complete("penumbra clone --scavenge=off,st"), {f"off,stages={s}" for s in ("zero", "same", "delta", "compress")})
+        self.assertEqual(complete("penumbra clone --scavenge=off,stages=d"), {"delta"})
 
     def test_offers_all_words_of_the_help(self):
         self.assertEqual(complete("penumbra run --log="), {"error", "warn", "info", "debug"})
