@@ -40,6 +40,7 @@ static const char doc[] =
 	"  snapshot DIR  save the guest, which goes on, into a new directory;\n"
 	"             with --compress its RAM is stored compressed, with --incremental\n"
 	"             only what was written since the last one that had it\n"
+	"  scavenge on|off  the scavenger of `run --scavenge` goes on, or rests\n"
 	"  quit       end the guest\n\n"
 	"With several guests (--count) a request goes to all of them, but snapshot, which is for one.";
 

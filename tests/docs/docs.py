@@ -185,12 +185,20 @@ class Stats(unittest.TestCase):
 
     def test_names_what_the_source_writes(self):
         source = read("vmm", "stats.c")
-        written = set(re.findall(r'"([a-z_]+)"[,)]', source)) - {"we"}
+        written = set(re.findall(r'"([a-z_]+)"[,)]', source)) - {"we", "_ns"}
         tables = self.tables()
         self.assertTrue({"positions", "image", "reason"} <= written)
         objects = ("Of a run", "Of a guest", "ended", "disks", "userfaults", "saves")
         documented = set().union(*(tables[name] for name in objects)) | {"interrupted"}
         self.assertEqual(written, documented)
+
+    def test_names_what_the_scavenger_counts(self):
+        source = os.path.join("dedup", "ward_stats.c")
+        table = self.tables()["scavenger"]
+        self.assertTrue({"saved_kib", "refaults", "p99_ns"} <= table)
+        if os.path.exists(os.path.join(TOP, source)):
+            written = set(re.findall(r'"([a-z_0-9]+)"[,)]', read(source)))
+            self.assertEqual(written - {"on", "off"}, table)
 
     def test_names_what_the_shadow_counts(self):
         written = set(re.findall(r'(?:\] = |add\(stats, )"(\w+)"', read("shadow", "counters.c")))
