@@ -26,6 +26,7 @@ static struct ward *ward_of(struct pager *p)
 static void look_up(struct ward *w, uint64_t page, struct kept *k)
 {
 	struct group *g = w->group;
+	const void *object;
 	page_record r;
 
 	pthread_mutex_lock(&g->lock);
@@ -33,8 +34,10 @@ static void look_up(struct ward *w, uint64_t page, struct kept *k)
 	k->kind = record_kind(r);
 	ensure(kind_is_cold(k->kind));
 	k->slot = kind_has_slot(k->kind) ? pool_page(g->pool, record_slot(r)) : NULL;
-	if (kind_has_object(k->kind))
-		memcpy(k->bytes, store_get(g->store, record_object(r), &k->size), k->size);
+	if (kind_has_object(k->kind)) {
+		object = store_get(g->store, record_object(r), &k->size);
+		memcpy(k->bytes, object, k->size);
+	}
 	pthread_mutex_unlock(&g->lock);
 }
 

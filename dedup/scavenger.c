@@ -79,9 +79,13 @@ static bool work_on(struct scavenger *s, struct ward *w)
 	if (w->allowance == 0)
 		return false;
 	n = ward_next(w, &w->cold, LOOK_PAGES, &page);
-	if (n)
+	if (n) {
 		look_at_cold(s->look, w, page, n);
-	return n > 0;
+		return true;
+	}
+	pace_cold_unused(&w->pace, (unsigned int)w->allowance);
+	w->allowance = 0;
+	return false;
 }
 
 static void begin_epochs(struct scavenger *s, struct ward *w, uint64_t now)
@@ -117,12 +121,14 @@ static bool turn_of(struct scavenger *s, struct ward *w)
 	return busy;
 }
 
-static void keep_in_order(struct group *g)
+static void keep_in_order(struct group *g, bool busy)
 {
 	if (group_index(g) < 0)
 		return;
 	pthread_mutex_lock(&g->lock);
 	store_compact(g->store, COMPACT);
+	if (!busy)
+		pool_give_back(g->pool);
 	pthread_mutex_unlock(&g->lock);
 }
 
@@ -135,10 +141,10 @@ static bool go_round(struct scavenger *s, bool on)
 	memory_bound_look(&s->bound, s->groups);
 	if (on) {
 		aside(s->wards);
-		for (struct group *g = s->groups; g; g = g->next)
-			keep_in_order(g);
 		for (struct ward *w = s->wards; w; w = w->next)
 			busy |= turn_of(s, w);
+		for (struct group *g = s->groups; g; g = g->next)
+			keep_in_order(g, busy);
 	}
 	pthread_mutex_unlock(&s->work);
 	return busy;
