@@ -166,7 +166,7 @@ START_TEST(does_not_degrade)
 
 	churn(&r, 1 << 16, 50, 20, 0);
 	churn(&r, 1 << 16, 85, 50, .001);
-	churn(&r, 1 << 16, 100, 20, .001);
+	churn(&r, 1 << 16, 100, 20, .004);
 	churn(&r, 1000, 85, 500, .01);
 }
 END_TEST
