@@ -124,7 +124,8 @@ static void steer(struct pace_cold *p, double elapsed)
 	uint64_t counted = since(p->since_ns, p->wall_ns, UINT64_MAX);
 
 	if ((double)p->came <= TOO_MANY * p->target * (double)window(p) / SECOND) {
-		grow(p, elapsed);
+		if (!p->idle)
+			grow(p, elapsed);
 		if (counted >= window(p))
 			count_anew(p);
 	} else if (counted >= CUT_LEAST) {
@@ -145,8 +146,15 @@ unsigned int pace_cold_allowance(struct pace_cold *p, uint64_t wall_ns, uint64_t
 	p->refaults = refaults;
 	p->wall_ns = wall_ns;
 	steer(p, elapsed);
+	p->idle = false;
 	due = p->carry + p->rate * elapsed / SECOND;
 	pages = (unsigned int)due;
 	p->carry = due - pages;
+	p->allowed = pages;
 	return pages;
+}
+
+void pace_cold_unused(struct pace_cold *p, unsigned int pages)
+{
+	p->idle = pages > p->allowed / 2;
 }

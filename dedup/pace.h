@@ -43,6 +43,8 @@ struct pace_cold {
 	uint64_t wall_ns, refaults; /* at the last look */
 	uint64_t since_ns, came;    /* refaults are counted from there, and so many came */
 	double carry;		    /* part of a page */
+	unsigned int allowed;	    /* by the last look */
+	bool idle;		    /* most of that was not used */
 };
 
 void pace_cold_init(struct pace_cold *p, unsigned int target, uint64_t wall_ns, uint64_t refaults);
@@ -52,3 +54,9 @@ void pace_cold_init(struct pace_cold *p, unsigned int target, uint64_t wall_ns, 
  * often; what would be due for more than a second is forfeited. target 0: pages go, slowly, as long as none comes back.
  */
 unsigned int pace_cold_allowance(struct pace_cold *p, uint64_t wall_ns, uint64_t refaults);
+
+/*
+ * So many of the pages that may go do not, because nothing else is idle. Then that the guest brings back few says nothing about
+ * a faster rate, which is not tried.
+ */
+void pace_cold_unused(struct pace_cold *p, unsigned int pages);

@@ -25,8 +25,8 @@ void same_index_destroy(struct same_index *x);
 uint64_t same_index_bytes(const struct same_index *x);
 
 /*
- * Adds id under its hash, in place of one that has the same. False: it is full there, and id is not in it; that is rare (below
- * one in a thousand) as long as no more ids have the hash they were added under than it is made for.
+ * Adds id under its hash, in place of one that has the same. False: it is full there, and id is not in it; that is rare (about
+ * one in a thousand) when as many ids have the hash they were added under as it is made for, and does not happen below 85 %.
  */
 bool same_index_add(struct same_index *x, uint32_t hash, uint32_t id);
 

