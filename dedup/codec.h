@@ -7,10 +7,23 @@
 
 #define CODEC_MOST 3072u /* bytes; a page that needs more is not worth its fault */
 
-/* Any thread. Return the bytes that were put into `out` (room for CODEC_MOST), or 0: it would take more than `most`. */
-unsigned int codec_alone(const void *page, void *out, unsigned int most);
-unsigned int codec_delta(const void *page, const void *reference, void *out, unsigned int most);
+/* What working on pages needs: about 250 KiB, less than half of it touched by one who only unpacks. Used by one thread at a time. */
+struct codec;
 
-/* The way back. Return 0, or -EBADMSG if that is not what the other way made. */
-int codec_page_alone(const void *bytes, unsigned int size, void *page);
-int codec_page_delta(const void *bytes, unsigned int size, const void *reference, void *page);
+/* NULL, and -ENOMEM is logged. */
+struct codec *codec_create(void);
+void codec_destroy(struct codec *c);
+
+/*
+ * Return the bytes that were put into `out`, or 0: it would take more than `most`, which is at most CODEC_MOST. The same page gives the
+ * same bytes, whatever was done before.
+ */
+unsigned int codec_alone(struct codec *c, const void *page, void *out, unsigned int most);
+unsigned int codec_delta(struct codec *c, const void *page, const void *reference, void *out, unsigned int most);
+
+/*
+ * The way back. Return 0, or -EBADMSG if that is not what the other way made, or not against this reference; then `page` may have
+ * been written. Not everything wrong is found: some page may come of it.
+ */
+int codec_page_alone(struct codec *c, const void *bytes, unsigned int size, void *page);
+int codec_page_delta(struct codec *c, const void *bytes, unsigned int size, const void *reference, void *page);

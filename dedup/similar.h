@@ -13,21 +13,26 @@
 
 struct similar;
 
-/* What is sampled of a page. A block that is all zero says nothing and is 0. */
+/* What is sampled of a page. A block that is one word again and again, as of zeros, says nothing and is 0. */
 struct similar_sketch {
 	uint32_t block[SIMILAR_BLOCKS];
 };
 
-/* For about so many pages, in at most 3 bytes each. NULL, and -ENOMEM is logged. */
+/* For about so many pages, in at most 3 bytes each (and 200). NULL, and -ENOMEM is logged. */
 struct similar *similar_create(uint64_t pages);
 void similar_destroy(struct similar *s);
 uint64_t similar_bytes(const struct similar *s);
 
 void similar_sketch(const void *page, struct similar_sketch *k);
+
+/*
+ * A page stands under two of its blocks, and under two more while there is free room. A quarter of the pages can be in it before any is
+ * displaced.
+ */
 void similar_add(struct similar *s, const struct similar_sketch *k, uint32_t id);
 
 /* Forgets id where it stands under this sketch. */
 void similar_remove(struct similar *s, const struct similar_sketch *k, uint32_t id);
 
-/* Ids that share blocks with the sketch, those with most blocks first. Returns how many. They may be wrong: the owner looks. */
+/* Ids that stand under blocks of the sketch, those under most first. Returns how many. They may be wrong: the owner looks. */
 unsigned int similar_find(const struct similar *s, const struct similar_sketch *k, uint32_t found[SIMILAR_FOUND]);

@@ -26,32 +26,44 @@ struct userfault_hold {
 };
 
 /*
- * RAM is registered from now on, and what nobody has touched has the host's zero page. Returns 0 or a logged -errno. `p` brings back
- * what will be dropped; it stays until userfault_destroy().
+ * The vCPU's thread, or nobody uses RAM yet; never when RAM is lost. RAM is registered from now on, until userfault_destroy(), and what
+ * nobody has touched has the host's zero page, which takes a while. `p` brings back what will be dropped; it stays until
+ * userfault_destroy(). RAM that is backed by a memfd (mem_backed()) is shown all over, and not backed any more. Returns 0 or a logged
+ * -errno: -ENOTSUP where pages of a disk are mapped into RAM, or all of it is mapped from a file on a disk, or the kernel is too old.
  */
 int userfault_exchange_begin(struct userfault *u, struct pager *p);
+
+/* Nothing is held, and nothing will be. What was exchanged stays so. */
 void userfault_exchange_end(struct userfault *u);
 
-/* Which of the pages are absent, of whatever pager. */
+/* Any thread: whether the page is absent, of whatever pager. */
 bool userfault_is_absent(struct userfault *u, uint64_t gpa);
 
-/* Whether something of a file is mapped there; the exchanging thread only. */
+/* The exchanging thread: whether something of a file is mapped there. */
 bool userfault_is_shown(const struct userfault *u, uint64_t gpa);
 
 /*
- * Holds whole pages of one region, at most USERFAULT_RUN. Returns 0, -EBUSY if one of them is pinned, absent, or somebody works on it, or
- * -ECANCELED if RAM is lost; then nothing is held.
+ * Holds whole pages of one region, at most USERFAULT_RUN. Returns 0; or -EBUSY if one of them is pinned or absent, a guard wants it, or
+ * somebody works on it; or -ECANCELED if RAM is lost. Then nothing is held. Who holds pages does not sleep: the guest may be waiting,
+ * within userfault.h's deadline.
  */
 int userfault_hold(struct userfault *u, struct userfault_hold *h, uint64_t gpa, unsigned int pages);
 
 /*
- * Of the held pages n from number `first` on: they get the host's zero page; or the pages of fd from `at` on, copied when somebody
- * writes them; or they are absent, and the pager of userfault_exchange_begin() is asked for them. Return 0, or a -errno that is not
- * logged: -ENOMEM from userfault_show() when the host maps no more, and nothing is changed; others mean that RAM is lost.
+ * Of the held pages n from number `first` on, which have not been exchanged in this hold: they get the host's zero page; or the pages of
+ * fd, a memfd that has them, from `at` on, copied when somebody writes them; or they are absent, and the pager of
+ * userfault_exchange_begin() is asked for them. From then on they may be written. Return 0, or a -errno that is not logged: -EBUSY: a
+ * guard wants them by now, or somebody wrote one while it was to be evicted, and -ENOMEM: the host maps no more; then the pages hold
+ * what they held, and are to be let go. Others mean that RAM is lost.
+ *
+ * One mapping more or two come and go with a run of pages that are shown. Those that are evicted leave a mapping of their own; not if
+ * nobody can touch RAM meanwhile, because the guest does not run and this is the vCPU's thread: then there is the faster
+ * userfault_evict_alone().
  */
 int userfault_show_zero(struct userfault *u, struct userfault_hold *h, unsigned int first, unsigned int n);
 int userfault_show(struct userfault *u, struct userfault_hold *h, unsigned int first, unsigned int n, int fd, uint64_t at);
 int userfault_evict(struct userfault *u, struct userfault_hold *h, unsigned int first, unsigned int n);
+int userfault_evict_alone(struct userfault *u, struct userfault_hold *h, unsigned int first, unsigned int n);
 
 /* The guest goes on with what is there. */
 void userfault_let_go(struct userfault *u, struct userfault_hold *h);
