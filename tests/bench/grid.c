@@ -33,22 +33,27 @@ void grid_add(struct grid *g, unsigned int row, const char *fmt, ...)
 	va_end(args);
 }
 
-static void print_row(const struct grid *g, unsigned int row)
+static void print_row(FILE *f, const struct grid *g, unsigned int row)
 {
 	for (unsigned int i = 0; i < g->columns; i++)
-		printf("| %s ", g->cell[row][i]);
-	puts("|");
+		fprintf(f, "| %s ", g->cell[row][i]);
+	fputs("|\n", f);
+}
+
+void grid_tell(const struct grid *g, unsigned int row)
+{
+	print_row(stderr, g, row);
 }
 
 void grid_print(const struct grid *g)
 {
 	printf("%s\n\n", g->title);
-	print_row(g, 0);
+	print_row(stdout, g, 0);
 	for (unsigned int i = 0; i < g->columns; i++)
 		fputs("|---", stdout);
 	puts("|");
 	for (unsigned int i = 1; i < g->rows; i++)
-		print_row(g, i);
+		print_row(stdout, g, i);
 	putchar('\n');
 }
 

@@ -23,6 +23,9 @@ unsigned int grid_row(struct grid *g, const char *name);
 /* Fills the next cell of a row that is empty. */
 void grid_add(struct grid *g, unsigned int row, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 
+/* Says on standard error that the row is there, for measuring takes its time. */
+void grid_tell(const struct grid *g, unsigned int row);
+
 /* On standard output, as Markdown. */
 void grid_print(const struct grid *g);
 

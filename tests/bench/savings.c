@@ -68,4 +68,5 @@ void savings_row(struct grid *g, const char *name, const struct savings *s, doub
 	grid_add(g, row, "%.2f", s->cpu_s);
 	grid_add(g, row, s->slower > 0 ? "%.3f ×" : "–", s->slower);
 	grid_add(g, row, "%.2f %%", s->metadata_percent);
+	grid_tell(g, row);
 }

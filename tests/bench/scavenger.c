@@ -286,6 +286,7 @@ static void add_times(struct grid *g, const char *name, double n, double median_
 	grid_add(g, row, "%.1f", median_us);
 	grid_add(g, row, "%.1f", p99_us);
 	grid_add(g, row, "%.1f", p999_us);
+	grid_tell(g, row);
 }
 
 static void faults(const struct bench *b, struct report *r)

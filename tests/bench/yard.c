@@ -136,7 +136,7 @@ void yard_start(struct yard *y, const struct bench *b, const char *scavenge, con
 	argv[n++] = "--";
 	for (char *word = strtok(copy, " "); word && n < MAX_WORDS - 1; word = strtok(NULL, " "))
 		argv[n++] = word;
-	y->child = child_start(argv, NULL);
+	y->child = child_start(argv, &(struct child_options){.quiet = true});
 	y->control = control_connect(y->control_path);
 	await_filled(y);
 	find_vcpus(y);

@@ -13,12 +13,12 @@
 #define GUESTS 2
 #define N 800 /* pages of a kind and guest */
 #define GROUP 16
-/* An image, page tables and stacks have some zero and equal pages, too. */
-#define OTHERS_KIB 2400
+#define MIB 16 /* of a guest; that is little more than its pages, for the others may be zero, too */
+#define OTHERS_KIB (GUESTS * (MIB * 1024 - (4 * N + 208) * KIB))
 
 #define QUICK "cpu=100,idle=50,refaults=100000"
 #define MIX                                                                                                                       \
-	"--mem 24M @memory -- " MEMORY_NOTHING                                                                                    \
+	"--mem 16M @memory -- " MEMORY_NOTHING                                                                                    \
 	"zero=800 twin=800 similar=800 text=800 unique=200 hot=8 group=16 verify=0 rounds=0 report=1000000 pause=1"
 
 /* So much of it at least, and nothing that was not there. */
@@ -52,7 +52,7 @@ START_TEST(test_stages)
 	struct child c;
 
 	snprintf(words, sizeof(words), "--count %d --scavenge=" QUICK ",stages=%s " MIX, GUESTS, s->name);
-	c = start_run(&p, words);
+	c = start_scavenged(&p, words, GUESTS);
 	await_scavenged_all(&p, (json_int_t)(s->least_saved * KIB));
 	assert_kib("zero", scavenged(&p, "zero_kib"), GUESTS * N, .9);
 	assert_kib("equal", scavenged_equal_kib(&p), s->equal + (s->deltas > 0 ? N : 0), s->equal > 0 ? .6 : 0);
@@ -64,7 +64,7 @@ START_TEST(test_stages)
 		ck_assert_int_eq(scavenged(&p, "delta_kib"), 0);
 	if (s->compressed == 0)
 		ck_assert_int_eq(scavenged(&p, "compressed_kib"), 0);
-	quit(&p, &c, s->name);
+	end_scavenged(&p, &c, s->name);
 	leave_place(&p);
 }
 END_TEST
@@ -81,10 +81,10 @@ static json_int_t equal_in_groups(const char *groups, unsigned int count)
 		 "--count %u --mem 8M --share-group %s --scavenge=" QUICK ",stages=same @memory -- " MEMORY_NOTHING
 		 "twin=500 zero=500 verify=0 rounds=0 report=1000000 pause=1",
 		 count, groups);
-	c = start_run(&p, words);
+	c = start_scavenged(&p, words, count);
 	await_scavenged_all(&p, count * 450 * KIB);
 	equal = scavenged_equal_kib(&p);
-	quit(&p, &c, groups);
+	end_scavenged(&p, &c, groups);
 	leave_place(&p);
 	return equal;
 }
@@ -113,10 +113,9 @@ static void assert_state(const struct place *p, const char *state)
 START_TEST(test_on_and_off)
 {
 	struct place p = make_place();
-	struct child c = start_run(&p, "--scavenge=off," QUICK " " MIX);
+	struct child c = start_scavenged(&p, "--scavenge=off," QUICK " " MIX, 1);
 	json_int_t scanned, zero;
 
-	child_expect(&c, "filled");
 	usleep(500000);
 	assert_state(&p, "off");
 	ck_assert_int_eq(scavenged(&p, "scanned"), 0);
@@ -135,7 +134,7 @@ START_TEST(test_on_and_off)
 	}
 	assert_ctl_refused(p.path, "scavenge maybe", p.path, NULL);
 	assert_ctl_refused(p.path, "scavenge", p.path, NULL);
-	quit(&p, &c, "on and off");
+	end_scavenged(&p, &c, "on and off");
 	c = start_run(&p, "@clock -- 1000000000");
 	assert_ctl_refused(p.path, "scavenge on", p.path, "scavenge");
 	quit(&p, &c, "no scavenger");

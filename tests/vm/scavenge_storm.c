@@ -36,7 +36,7 @@ static struct storm start(const char *memory, const char *how)
 
 	snprintf(words, sizeof(words), "--count %d --mem 24M --scavenge=" QUICK "%s @memory -- " MEMORY_NOTHING SHARED "pause=%u %s", GUESTS,
 		 memory, calm_ticks(), how);
-	s.child = start_run(&s.place, words);
+	s.child = start_scavenged(&s.place, words, GUESTS);
 	return s;
 }
 

@@ -46,6 +46,15 @@ json_int_t scavenged_equal_kib(const struct place *p)
 	return sum;
 }
 
+struct child start_scavenged(const struct place *p, const char *words, unsigned int guests)
+{
+	struct child c = start_run(p, words);
+
+	while (guests--)
+		child_expect(&c, " pages filled");
+	return c;
+}
+
 static void await(const struct place *p, json_int_t (*get)(const struct place *p, const char *field), const char *field,
 		  json_int_t least)
 {
@@ -61,6 +70,21 @@ static void await(const struct place *p, json_int_t (*get)(const struct place *p
 void await_scavenged(const struct place *p, const char *field, json_int_t least)
 {
 	await(p, scavenged, field, least);
+}
+
+void end_scavenged(const struct place *p, struct child *c, const char *what)
+{
+	bool early = child_has_ended(c);
+	struct outcome o;
+	size_t size;
+
+	if (!early)
+		ask_ok(p, "quit");
+	o = child_end(c);
+	size = o.out.size;
+	ck_assert_msg(!early && o.status == 130 && !strstr(o.out.data, "memory: kind"), "%s: status %d, '%s', '%s'", what, o.status,
+		      o.out.data + (size > 1000 ? size - 1000 : 0), o.err.data);
+	outcome_free(&o);
 }
 
 void await_scavenged_all(const struct place *p, json_int_t least_kib)

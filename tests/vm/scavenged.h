@@ -16,8 +16,14 @@ json_int_t scavenged(const struct place *p, const char *field);
 /* Of all guests: KiB of pages that are `equal` to what others have, shared or cold; and of those that are kept as something else. */
 json_int_t scavenged_equal_kib(const struct place *p);
 
+/* Starts `run` with these words, of so many guests that are guest/memory. Returns when all of them have filled their pages. */
+struct child start_scavenged(const struct place *p, const char *words, unsigned int guests);
+
 /* Waits until a figure is at least that high. */
 void await_scavenged(const struct place *p, const char *field, json_int_t least);
+
+/* Ends the guests by request. None has found anything wrong until then. */
+void end_scavenged(const struct place *p, struct child *c, const char *what);
 
 /* Waits until so many KiB are saved and hardly anything more comes in a second. */
 void await_scavenged_all(const struct place *p, json_int_t least_kib);
