@@ -79,6 +79,11 @@ static void make_state(enum state s, uint64_t value)
 
 static uint64_t seen;
 
+__attribute__((no_sanitize("thread"), noinline)) static void poke(uint64_t value)
+{
+	*(volatile uint64_t *)(void *)fixture_at(&f, PAGE) = value;
+}
+
 static void *wait_for_page(void *arg)
 {
 	enum waiter w = *(enum waiter *)arg;
@@ -88,7 +93,7 @@ static void *wait_for_page(void *arg)
 	if (w == READER) {
 		seen = fixture_value(fixture_at(&f, PAGE));
 	} else if (w == WRITER) {
-		*(volatile uint64_t *)(void *)fixture_at(&f, PAGE) = value;
+		poke(value);
 	} else {
 		FILE *file = tmpfile();
 

@@ -50,17 +50,32 @@ static bool refuses(void)
 	return true;
 }
 
+/* Until it is registered, what is mapped may be touched unseen. */
+static void take_time(void)
+{
+	if (host.state && !random_below(&host, 4))
+		usleep(200);
+}
+
 void *__wrap_mmap64(void *at, size_t size, int prot, int flags, int fd, off_t offset)
 {
 	if (refuses())
 		return MAP_FAILED;
+	if (!at)
+		return __real_mmap64(at, size, prot, flags, fd, offset);
 	/* ThreadSanitizer would take mmap() for one who writes all of it. */
-	return at ? (void *)syscall(SYS_mmap, at, size, prot, flags, fd, offset) : __real_mmap64(at, size, prot, flags, fd, offset);
+	at = (void *)syscall(SYS_mmap, at, size, prot, flags, fd, offset);
+	take_time();
+	return at;
 }
 
 void *__wrap_mremap(void *from, size_t old_size, size_t size, int flags, void *to)
 {
-	return refuses() ? MAP_FAILED : __real_mremap(from, old_size, size, flags, to);
+	if (refuses())
+		return MAP_FAILED;
+	to = __real_mremap(from, old_size, size, flags, to);
+	take_time();
+	return to;
 }
 
 static uint64_t page_of(struct random *r, unsigned int writer)
