@@ -35,12 +35,12 @@ static bool is_ram(const struct tables *t, uint64_t gpa)
 	return frame_number(t, gpa >> 12) != UINT64_MAX;
 }
 
-/* All 512 frames are RAM of one region and none is shadowed as a table. */
+/* All 512 frames are RAM of one region, none is shadowed as a table, and nobody wants to know which of them are used. */
 static bool may_map_large(const struct tables *t, uint64_t gpa)
 {
 	uint64_t frame = frame_number(t, gpa >> 12);
 
-	return mem_at(t->mem, gpa, LARGE_PAGE, MEM_READ) && !t->tables_in_large[frame / LARGE_FRAMES];
+	return !t->accessed && mem_at(t->mem, gpa, LARGE_PAGE, MEM_READ) && !t->tables_in_large[frame / LARGE_FRAMES];
 }
 
 static uint64_t small_spte(const struct tables *t, const struct page_key *k, uint64_t gpte)
