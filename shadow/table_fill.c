@@ -90,13 +90,15 @@ uint32_t fill_page(struct tables *t, const struct page_key *k)
 /*
  * A fault needs no more than its own entry, but most are followed by others close by. Entries whose A is clear are
  * left: filling them would hide the guest's access from the guest.
+ * While somebody wants to know which pages are used, all is faulted in again and again, and what is filled and not used does
+ * no harm: then it is the whole table.
  */
 static void prefetch(struct tables *t, uint32_t page, unsigned int index)
 {
 	const struct page_key *k = &t->page[page].key;
-	unsigned int first = index & ~(PREFETCH - 1);
+	unsigned int count = t->accessed ? TABLE_ENTRIES : PREFETCH, first = index & ~(count - 1);
 
-	for (unsigned int i = first; i < first + PREFETCH; i++) {
+	for (unsigned int i = first; i < first + count; i++) {
 		uint64_t spte;
 
 		if (spte_get(t, page, i) & PTE_P)

@@ -150,7 +150,10 @@ static void check_said(struct assembled *a, const struct trial *t)
 
 static void *run_guest(void *arg)
 {
-	run_vm(arg);
+	struct vm *vm = arg;
+
+	run_vm(vm);
+	vcpu_close_mailbox(&vm->vcpu);
 	return NULL;
 }
 
@@ -203,7 +206,6 @@ START_TEST(test_used)
 		pthread_join(thread, NULL);
 		ck_assert_msg(a.vm.end.kind == VM_STOPPED, "%s", a.vm.end.reason);
 	}
-	vcpu_close_mailbox(&a.vm.vcpu);
 	assembled_close(&a);
 	kvm_close(&kvm);
 }
