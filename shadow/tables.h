@@ -73,7 +73,7 @@ struct tables_stats {
 	uint64_t gpte_stores;	 /* guest stores to shadowed table pages */
 	uint64_t unsynced;	 /* guest tables let out of sync, to be written to without exits */
 	uint64_t unshadowed;	 /* guest table pages given up (flooded, odd stores, freed) */
-	uint64_t recycled;	 /* times everything was dropped: no room, or tables_drop_all() */
+	uint64_t recycled;	 /* times everything was dropped: no room, tables_drop_all(), tables_accessed() */
 	uint64_t root_hits, root_misses;
 };
 
