@@ -42,7 +42,9 @@ void accessed_note(struct tables *t, uint32_t page, unsigned int index)
 void accessed_note_all(struct tables *t)
 {
 	for (uint32_t n = 0; t->accessed && n < t->used; n++) {
-		for (unsigned int i = 0; t->page[n].live && has_leaves(&t->page[n]) && i < TABLE_ENTRIES; i++)
+		if (!t->page[n].live || !has_leaves(&t->page[n]))
+			continue;
+		for (unsigned int i = 0; i < TABLE_ENTRIES; i++)
 			accessed_note(t, n, i);
 	}
 }
