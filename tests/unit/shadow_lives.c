@@ -136,14 +136,9 @@ static void kick_step(struct life *l)
 
 static void run_on_step(struct life *l)
 {
-	uint64_t gpa;
-
 	machine_enter(&l->m);
 	if (zone_one_in(&l->r, 3))
 		store_step(l);
-	/* It may have run on meanwhile. */
-	if (zone_one_in(&l->r, 2))
-		machine_touch(&l->m, warm_gva(l), l->m.view == VIEW_USER ? MMU_USER : 0, &gpa);
 	tables_edits_done(l->m.tables);
 	if (zone_one_in(&l->r, 3))
 		tables_edits_done(l->m.tables);
