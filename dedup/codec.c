@@ -124,7 +124,8 @@ unsigned int codec_delta(struct codec *c, const void *page, const void *referenc
 }
 
 /*
- * zstd (1.5.4) takes for granted that four bytes can be read where there is one at least. So what it gets has some behind it, always the same.
+ * zstd (1.5.4) takes for granted that four bytes can be read where there is one at least. So what it gets has some behind it, always the
+ * same.
  */
 static size_t padded(struct codec *c, const void *bytes, unsigned int size)
 {

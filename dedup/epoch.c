@@ -139,5 +139,6 @@ void epoch_close(struct ward *w)
 		dirty_end(&w->vm->dirty, &w->consumer);
 		dirty_set_free(&w->written);
 	}
+	w->asked = false;
 	w->state = WARD_ENDED;
 }

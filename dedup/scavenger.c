@@ -121,14 +121,19 @@ static bool turn_of(struct scavenger *s, struct ward *w)
 	return busy;
 }
 
-static void keep_in_order(struct group *g, bool busy)
+static void keep_in_order(struct group *g)
 {
 	if (group_index(g) < 0)
 		return;
 	pthread_mutex_lock(&g->lock);
 	store_compact(g->store, COMPACT);
-	if (!busy)
-		pool_give_back(g->pool);
+	pthread_mutex_unlock(&g->lock);
+}
+
+static void give_back(struct group *g)
+{
+	pthread_mutex_lock(&g->lock);
+	pool_give_back(g->pool);
 	pthread_mutex_unlock(&g->lock);
 }
 
@@ -141,10 +146,12 @@ static bool go_round(struct scavenger *s, bool on)
 	memory_bound_look(&s->bound, s->groups);
 	if (on) {
 		aside(s->wards);
+		for (struct group *g = s->groups; g; g = g->next)
+			keep_in_order(g);
 		for (struct ward *w = s->wards; w; w = w->next)
 			busy |= turn_of(s, w);
-		for (struct group *g = s->groups; g; g = g->next)
-			keep_in_order(g, busy);
+		for (struct group *g = s->groups; g && !busy; g = g->next)
+			give_back(g);
 	}
 	pthread_mutex_unlock(&s->work);
 	return busy;

@@ -16,7 +16,7 @@ struct size_class {
 };
 
 /*
- * Fills `c`, the largest first, for objects of up to `most` bytes in blocks that have `word` bytes for each slot beside it. Returns how many
- * there are.
+ * Fills `c`, the largest first, for objects of up to `most` bytes in blocks that have `word` bytes for each slot beside it. Returns how
+ * many there are.
  */
 unsigned int size_classes(struct size_class c[SIZE_CLASSES_MOST], uint32_t block, uint32_t most, uint32_t word);

@@ -309,6 +309,7 @@ static void add_pin(struct mem *m, struct mem_pin *p)
 static void remove_pin(struct mem *m, struct mem_pin *p)
 {
 	pthread_mutex_lock(&m->pins_lock);
+	ensure(p->link && *p->link == p);
 	*p->link = p->next;
 	if (p->next)
 		p->next->link = p->link;
@@ -330,7 +331,6 @@ void *mem_pin(struct mem *m, struct mem_pin *p, uint64_t gpa, uint64_t size, enu
 
 void mem_unpin(struct mem *m, struct mem_pin *p)
 {
-	ensure(p->link);
 	remove_pin(m, p);
 	if (p->use == MEM_WRITE)
 		mem_dirtied(m, p->gpa, p->size);

@@ -25,9 +25,19 @@ bool userfault_is_absent(struct userfault *u, uint64_t gpa)
 	return absent;
 }
 
-bool userfault_is_shown(const struct userfault *u, uint64_t gpa)
+static bool any_shown(struct userfault *u, uint64_t first, unsigned int n)
 {
-	return userfault_test(u->shown, mem_page_number(u->mem, gpa));
+	bool shown;
+
+	pthread_mutex_lock(&u->lock);
+	shown = userfault_any_shown(u, first, n);
+	pthread_mutex_unlock(&u->lock);
+	return shown;
+}
+
+bool userfault_is_shown(struct userfault *u, uint64_t gpa)
+{
+	return any_shown(u, mem_page_number(u->mem, gpa), 1);
 }
 
 static bool may_hold(struct userfault *u, const struct userfault_hold *h, uint64_t first)
@@ -191,7 +201,7 @@ int userfault_evict(struct userfault *u, struct userfault_hold *h, unsigned int 
 {
 	int r = 0;
 
-	if (userfault_any_shown(u, h->claim.first + first, n))
+	if (any_shown(u, h->claim.first + first, n))
 		r = unshow(u, h, first, n);
 	return r < 0 ? r : evict(u, h, first, n);
 }

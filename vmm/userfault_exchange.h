@@ -2,7 +2,7 @@
  * Other host pages in place of a guest's, while the guest runs: whoever has found a page to be zero, or equal to another, or not in
  * use, holds it, makes sure, exchanges it, and lets it go. Nobody writes a page that is held: who wants to waits.
  *
- * Any thread but those that serve; the calls for one hold by one thread at a time. Invariants beyond userfault.h's:
+ * Any thread but those that serve, and several at a time; the calls for one hold by one at a time. Invariants beyond userfault.h's:
  *
  * 1. A page is exchanged only while it is held, and only for one with the same bytes, or for none while its bytes are where its
  *    pager finds them. So nobody who reads RAM can tell.
@@ -39,8 +39,8 @@ void userfault_exchange_end(struct userfault *u);
 /* Any thread: whether the page is absent, of whatever pager. */
 bool userfault_is_absent(struct userfault *u, uint64_t gpa);
 
-/* The exchanging thread: whether something of a file is mapped there. */
-bool userfault_is_shown(const struct userfault *u, uint64_t gpa);
+/* Any thread: whether something of a file is mapped there. */
+bool userfault_is_shown(struct userfault *u, uint64_t gpa);
 
 /*
  * Holds whole pages of one region, at most USERFAULT_RUN. Returns 0; or -EBUSY if one of them is pinned or absent, a guard wants it, or

@@ -27,7 +27,9 @@ int userfault_source_add(struct userfault *u, struct pager *p)
 		u->source[i].absent = calloc(userfault_words(u), sizeof(*u->source[i].absent));
 	if (!u->source[i].absent)
 		return log_errno(ENOMEM, "a bit for each page of guest RAM");
-	u->source[i].pager = p;
+	/* Fetches read it without the lock, once there are pages. */
+	if (!u->source[i].pager)
+		u->source[i].pager = p;
 	return (int)i;
 }
 

@@ -198,7 +198,7 @@ class Stats(unittest.TestCase):
         self.assertTrue({"saved_kib", "refaults", "p99_ns"} <= table)
         if os.path.exists(os.path.join(TOP, source)):
             written = set(re.findall(r'"([a-z_0-9]+)"[,)]', read(source)))
-            self.assertEqual(written - {"on", "off"}, table)
+            self.assertEqual(written - {"on", "off", "refused"}, table)
 
     def test_names_what_the_shadow_counts(self):
         written = set(re.findall(r'(?:\] = |add\(stats, )"(\w+)"', read("shadow", "counters.c")))
