@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <stddef.h>
+#include <string.h>
 
 #include "dedup/own_copy.h"
 #include "dedup/ward.h"
@@ -9,6 +10,7 @@
 #include "vmm/vm.h"
 
 #define NOT_YET 1
+#define WORD_BITS 64u
 #define AT_A_TIME 512u /* pages under the lock, for which a guest's fault may have to wait */
 
 /* The first of all: RAM is exchanged from now on, and the log is kept. */
@@ -32,6 +34,20 @@ end:
 	return r;
 }
 
+/* Reads, too, where the MMU mode can tell of them; elsewhere they are learnt when a page that went cold is wanted back. */
+static int take_used(struct ward *w, struct vm *vm)
+{
+	memset(w->used, 0, (w->pages / WORD_BITS + 1) * sizeof(*w->used));
+	return vm->mmu && vm->mmu->accessed && !vm_ended(vm) ? vm->mmu->accessed(vm, w->used) : 0;
+}
+
+static int take_epoch(struct ward *w, struct vm *vm)
+{
+	int r = take_used(w, vm);
+
+	return r < 0 ? r : dirty_take(&vm->dirty, &w->consumer, &w->written);
+}
+
 static void on_vcpu(struct vcpu_work *work, struct vm *vm)
 {
 	struct ward *w = (struct ward *)((char *)work - offsetof(struct ward, work));
@@ -40,7 +56,7 @@ static void on_vcpu(struct vcpu_work *work, struct vm *vm)
 	if (w->state == WARD_NEW)
 		r = open_ward(w, vm);
 	else
-		r = dirty_take(&vm->dirty, &w->consumer, &w->written);
+		r = take_epoch(w, vm);
 	atomic_store(&w->answer, r);
 }
 
@@ -75,8 +91,11 @@ static void grow_old(struct ward *w, uint64_t page)
 	enum page_kind kind = record_kind(w->record[page]);
 	unsigned int epochs = age_epochs(w->age[page]);
 
+	/* What is read may be shared all the same, but must not go cold. */
+	if (w->used[page / WORD_BITS] >> page % WORD_BITS & 1 && kind_has_hash(kind))
+		epochs = 0;
 	if (epochs < AGE_MOST)
-		w->age[page]++;
+		w->age[page] = (uint8_t)((w->age[page] & ~AGE_MOST) | (epochs + 1));
 	if (kind == PAGE_UNKNOWN)
 		ward_enqueue(epochs == 0 ? &w->fresh : &w->rest, page);
 	else if (kind == PAGE_UNIQUE && epochs + 1 >= age_for_cold(w->age[page]))

@@ -129,8 +129,9 @@ void memory_bound_look(struct memory_bound *b, const struct group *groups)
 {
 	measure(b, groups);
 	if (!b->stopped && !is_within(b, 1)) {
-		log_print(LOG_ERROR, "memory: guests use %" PRIu64 " of %" PRIu64 " MiB, and stand still until there is room: end some of "
-			  "them (`penumbra ctl SOCKET quit`), or run them with --scavenge=memory=SIZE for more", b->used / MIB, b->limit / MIB);
+		log_print(LOG_ERROR, "memory: guests use %" PRIu64 " of %" PRIu64 " MiB, and stand still until there is room: more of their "
+			  "pages may go cold, other programs may end; --scavenge=memory=SIZE allows more, `penumbra ctl SOCKET quit` ends them",
+			  b->used / MIB, b->limit / MIB);
 		b->stopped = true;
 		tell_all(groups, true);
 	} else if (b->stopped && is_within(b, 2)) {

@@ -48,13 +48,14 @@ struct ward *ward_create(struct vm *vm, struct group *g, unsigned int refaults)
 	*w = (struct ward){.vm = vm, .group = g, .pages = vm->mem.size / PAGE_SIZE};
 	w->record = reserve(w->pages * sizeof(*w->record));
 	w->age = reserve(w->pages);
+	w->used = reserve(queue_bytes(w));
 	w->fresh.pages = reserve(queue_bytes(w));
 	w->rest.pages = reserve(queue_bytes(w));
 	w->cold.pages = reserve(queue_bytes(w));
 	w->counts.kind[PAGE_UNKNOWN] = w->pages;
 	pace_cold_init(&w->pace, refaults, watchdog_now(), 0);
 	cold_ram_init(w);
-	if (w->record && w->age && w->fresh.pages && w->rest.pages && w->cold.pages)
+	if (w->record && w->age && w->used && w->fresh.pages && w->rest.pages && w->cold.pages)
 		return w;
 	log_errno(ENOMEM, "scavenger: guest %u", vm->number);
 	ward_destroy(w);
@@ -65,6 +66,7 @@ void ward_destroy(struct ward *w)
 {
 	release(w->record, w->pages * sizeof(*w->record));
 	release(w->age, w->pages);
+	release(w->used, queue_bytes(w));
 	release(w->fresh.pages, queue_bytes(w));
 	release(w->rest.pages, queue_bytes(w));
 	release(w->cold.pages, queue_bytes(w));
@@ -170,6 +172,6 @@ unsigned int ward_next(const struct ward *w, struct ward_queue *q, unsigned int 
 
 uint64_t ward_metadata(const struct ward *w)
 {
-	/* Two sets of the dirty log's, and a bit for absent and one for shown pages. */
-	return sizeof(*w) + w->pages * (sizeof(*w->record) + sizeof(*w->age)) + 7 * queue_bytes(w);
+	/* Three queues, what is used, two sets of the dirty log's, and a bit for absent and one for shown pages. */
+	return sizeof(*w) + w->pages * (sizeof(*w->record) + sizeof(*w->age)) + 8 * queue_bytes(w);
 }

@@ -60,6 +60,7 @@ struct ward {
 
 	struct dirty_consumer consumer;
 	struct dirty_set written;
+	uint64_t *used; /* one bit a page: the guest used it in the last epoch, where the MMU mode can tell */
 	struct vcpu_work work;
 	_Atomic int answer; /* of the vCPU's thread: 1 = not there yet */
 	bool asked;
