@@ -85,7 +85,7 @@ START_TEST(test_hardly)
 	struct storm s;
 	struct outcome o;
 
-	snprintf(memory, sizeof(memory), ",memory=%dM", MIB_OF_PAGES * 5 / 4);
+	snprintf(memory, sizeof(memory), ",memory=%dM", MIB_OF_PAGES * 3 / 2);
 	s = start(memory, "storm=1");
 	await_calm(&s);
 	o = child_end(&s.child);
