@@ -86,6 +86,17 @@ static void grow_young(struct ward *w, uint64_t page)
 		ward_set(w, page, record_make(PAGE_UNKNOWN, 0, 0));
 }
 
+/* There may be others by now that it resembles: once in a long idle time. A page without a hash was never looked at for that. */
+static void try_again(struct ward *w, uint64_t page)
+{
+	uint32_t hash = record_hash(w->record[page]);
+
+	if (!hash)
+		return;
+	ward_set(w, page, record_make(PAGE_UNIQUE, 0, hash));
+	ward_enqueue(&w->cold, page);
+}
+
 static void grow_old(struct ward *w, uint64_t page)
 {
 	enum page_kind kind = record_kind(w->record[page]);
@@ -96,6 +107,8 @@ static void grow_old(struct ward *w, uint64_t page)
 		epochs = 0;
 	if (epochs < AGE_MOST)
 		w->age[page] = (uint8_t)((w->age[page] & ~AGE_MOST) | (epochs + 1));
+	if (kind == PAGE_DENSE && epochs == AGE_MOST - 1)
+		try_again(w, page);
 	if (kind == PAGE_UNKNOWN)
 		ward_enqueue(epochs == 0 ? &w->fresh : &w->rest, page);
 	else if (kind == PAGE_UNIQUE && epochs + 1 >= age_for_cold(w->age[page]))

@@ -195,12 +195,21 @@ static bool is_quiet(const struct guest *g)
 	return stat_of(g, "resident_kib") <= (count(g, CONTENT_RANDOM) + missed) * 4;
 }
 
+static void complain(const struct guest *g)
+{
+	json_t *o = scavenging.stats(scavenger, &g->vm);
+	char *text = json_dumps(o, JSON_COMPACT);
+
+	ck_abort_msg("guest %u: too much stays resident of %lu random, %lu similar and other pages: %s", g->vm.number,
+		     (unsigned long)count(g, CONTENT_RANDOM), (unsigned long)count(g, CONTENT_SIMILAR), text);
+}
+
 static void await_quiet(void)
 {
 	for (unsigned int i = 0; i < GUESTS; i++)
 		for (unsigned int ms = 0; !is_quiet(&guests[i]); ms += 10) {
-			ck_assert_msg(ms < QUIET_MS, "guest %u: %lu KiB stay resident", i,
-				      (unsigned long)stat_of(&guests[i], "resident_kib"));
+			if (ms > QUIET_MS)
+				complain(&guests[i]);
 			usleep(10000);
 		}
 }
