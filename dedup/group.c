@@ -4,13 +4,23 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "dedup/ward.h"
 #include "vmm/log.h"
 
 #define MOST_SLOTS (1ull << (RECORD_SLOT_BITS - 1))
-#define MOST_STORED (1ull << 40) /* bytes: more than there is */
 #define FIRST_BASE 1u		 /* 0 is no id */
+
+/* Both reserve addresses for as much as there may be. More than the host has memory cannot be kept. */
+static bool create_stores(struct group *g)
+{
+	uint64_t pages = (uint64_t)sysconf(_SC_PHYS_PAGES);
+
+	g->pool = pool_create(pages < MOST_SLOTS ? pages : MOST_SLOTS);
+	g->store = g->pool ? store_create(pages * PAGE_SIZE) : NULL;
+	return g->store;
+}
 
 struct group *group_create(const char *name)
 {
@@ -27,9 +37,7 @@ struct group *group_create(const char *name)
 	}
 	pthread_mutex_init(&g->lock, NULL);
 	g->next_base = FIRST_BASE;
-	g->pool = pool_create(MOST_SLOTS);
-	g->store = g->pool ? store_create(MOST_STORED) : NULL;
-	if (g->store)
+	if (create_stores(g))
 		return g;
 	group_destroy(g);
 	return NULL;

@@ -48,17 +48,23 @@ static uint64_t available_bytes(void)
 	return found ? kib << 10 : UINT64_MAX;
 }
 
-static void measure(struct memory_bound *b, const struct group *groups)
+static uint64_t shared_bytes(struct group *g)
+{
+	struct pool_stats s;
+
+	pthread_mutex_lock(&g->lock);
+	pool_stats(g->pool, &s);
+	pthread_mutex_unlock(&g->lock);
+	return s.slots * PAGE_SIZE;
+}
+
+static void measure(struct memory_bound *b, struct group *groups)
 {
 	uint64_t left;
 
 	b->used = private_bytes();
-	for (const struct group *g = groups; g; g = g->next) {
-		struct pool_stats s;
-
-		pool_stats(g->pool, &s);
-		b->used += s.slots * PAGE_SIZE;
-	}
+	for (struct group *g = groups; g; g = g->next)
+		b->used += shared_bytes(g);
 	if (b->most)
 		return;
 	left = available_bytes();
@@ -82,7 +88,7 @@ bool memory_bound_is_near(const struct memory_bound *b)
 	return !is_within(b, 3);
 }
 
-int memory_bound_admit(struct memory_bound *b, const struct group *groups, const struct vm *vm)
+int memory_bound_admit(struct memory_bound *b, struct group *groups, const struct vm *vm)
 {
 	measure(b, groups);
 	if (b->limit == UINT64_MAX || b->used + vm->mem.size <= b->limit)
@@ -125,7 +131,7 @@ static void tell_all(const struct group *groups, bool still)
 				tell(g->ward[i], still);
 }
 
-void memory_bound_look(struct memory_bound *b, const struct group *groups)
+void memory_bound_look(struct memory_bound *b, struct group *groups)
 {
 	measure(b, groups);
 	if (!b->stopped && !is_within(b, 1)) {

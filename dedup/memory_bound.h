@@ -22,10 +22,10 @@ struct memory_bound {
 void memory_bound_init(struct memory_bound *b, uint64_t most);
 
 /* Whether this guest's RAM fits if all of it is written. Returns 0 or a logged -ENOMEM. */
-int memory_bound_admit(struct memory_bound *b, const struct group *groups, const struct vm *vm);
+int memory_bound_admit(struct memory_bound *b, struct group *groups, const struct vm *vm);
 
 /* Measures, and stops guests or has them go on. */
-void memory_bound_look(struct memory_bound *b, const struct group *groups);
+void memory_bound_look(struct memory_bound *b, struct group *groups);
 
 /* Whether so little is left that pages should go cold whatever the guests would like. */
 bool memory_bound_is_near(const struct memory_bound *b);

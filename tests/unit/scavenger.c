@@ -20,7 +20,7 @@
 #define GUESTS 3u
 #define PAGES 1024u
 #define RAM (PAGES * PAGE_SIZE)
-#define QUIET_MS 60000u
+#define QUIET_MS 240000u
 
 enum order { STAND, WRITE, LEAVE };
 
@@ -29,6 +29,7 @@ struct guest {
 	struct page_content model[PAGES];
 	pthread_t thread;
 	_Atomic int order;
+	_Atomic bool stands; /* as it was ordered to */
 	_Atomic uint64_t rounds;
 	uint64_t seed;
 };
@@ -108,6 +109,7 @@ static void *run_guest(void *arg)
 
 	while ((order = atomic_load(&g->order)) != LEAVE) {
 		vcpu_take_work(&g->vm.vcpu);
+		atomic_store(&g->stands, order == STAND);
 		if (order == WRITE)
 			live(g, &r);
 		else
@@ -165,6 +167,9 @@ static void order_all(enum order o)
 {
 	for (unsigned int i = 0; i < GUESTS; i++)
 		atomic_store(&guests[i].order, o);
+	for (unsigned int i = 0; i < GUESTS; i++)
+		while (o == STAND && !atomic_load(&guests[i].stands))
+			usleep(1000);
 }
 
 static uint64_t stat_of(const struct guest *g, const char *name)
