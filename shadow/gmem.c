@@ -35,6 +35,8 @@ bool gmem_canonical(uint64_t gva, uint32_t size)
 static int walk(struct gmem *g, uint64_t gva, unsigned int access, struct walk *w, struct gfault *fault)
 {
 	walk_guest(g->mem, g->cs, gva, access, w);
+	if (g->walked)
+		g->walked(g, w, !w->fault);
 	if (!w->fault)
 		return 0;
 	*fault = (struct gfault){.gva = gva, .error = w->error};

@@ -10,6 +10,7 @@
 struct access;
 struct cpu_state;
 struct mem;
+struct walk;
 
 /* A page fault the guest has to see: CR2 and error code (walk.h, PF_*). */
 struct gfault {
@@ -26,6 +27,9 @@ struct gmem {
 	 * May be NULL.
 	 */
 	void (*stored)(struct gmem *g, uint64_t gpa, uint64_t size);
+
+	/* Told of each walk of the guest's tables, and whether what it leads to will be used. May be NULL. */
+	void (*walked)(struct gmem *g, const struct walk *w, bool used);
 
 	/* True while RAM's door (mem.h) is told of our own stores and A and D bits: listeners there need not act. */
 	bool storing;

@@ -47,6 +47,11 @@ static void on_guest_store(struct gmem *g, uint64_t gpa, uint64_t size)
 	tables_stored(shadow_of_gmem(g)->tables, gpa, size);
 }
 
+static void on_guest_walk(struct gmem *g, const struct walk *w, bool used)
+{
+	tables_walked(shadow_of_gmem(g)->tables, w, used);
+}
+
 static void use_shared_registers(struct vm *vm, bool on)
 {
 	vm->vcpu.run->kvm_valid_regs = on ? KVM_SYNC_X86_REGS | KVM_SYNC_X86_SREGS : 0;
@@ -103,7 +108,8 @@ static int attach(struct vm *vm)
 	r = create_tables(s, vm);
 	if (r < 0)
 		goto patches;
-	s->gmem = (struct gmem){.mem = &vm->mem, .cs = &s->cs, .stored = on_guest_store, .device = emulate_device_access};
+	s->gmem = (struct gmem){.mem = &vm->mem, .cs = &s->cs, .stored = on_guest_store, .walked = on_guest_walk,
+				.device = emulate_device_access};
 	s->listener.dirtied = on_dirtied;
 	mem_listen(&vm->mem, &s->listener);
 	use_shared_registers(vm, true);
@@ -264,6 +270,20 @@ static int translate(struct vcpu *v, uint64_t gva, unsigned int access, uint64_t
 	return w.fault ? -EFAULT : 0;
 }
 
+/* Nothing may be under way that would go on in entries whose A has been noted. */
+static int accessed(struct vm *vm, uint64_t *pages)
+{
+	struct shadow_vm *s = vm->mmu_data;
+	int r = settle(s);
+
+	if (r < 0)
+		return r;
+	if (pages)
+		return tables_accessed(s->tables, pages);
+	tables_ignore_accessed(s->tables);
+	return 0;
+}
+
 static int rip(struct vcpu *v, uint64_t *rip)
 {
 	const struct shadow_vm *s = v->vm->mmu_data;
@@ -294,6 +314,7 @@ const struct mmu_ops shadow_mmu = {
 	.interrupt = interrupt,
 	.exception = exception,
 	.translate = translate,
+	.accessed = accessed,
 	.rip = rip,
 	.stats = stats,
 };

@@ -1,9 +1,11 @@
 #include "shadow/shadow_page.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 
+#include "shadow/table_accessed.h"
 #include "vmm/ensure.h"
 #include "vmm/log.h"
 #include "vmm/mem.h"
@@ -71,6 +73,7 @@ void shadow_pages_destroy(struct tables *t)
 	release(t->small_maps, t->frames, sizeof(*t->small_maps));
 	release(t->large_maps, large_frames(t), sizeof(*t->large_maps));
 	release(t->tables_in_large, large_frames(t), sizeof(*t->tables_in_large));
+	free(t->accessed);
 }
 
 void shadow_pages_reset(struct tables *t)
@@ -88,6 +91,7 @@ void tables_out_of_room(struct tables *t)
 {
 	if (t->must_recycle)
 		return;
+	accessed_note_all(t);
 	t->must_recycle = true;
 	t->edits = t->edits_handed = 0;
 	t->loans = 0;

@@ -79,6 +79,8 @@ struct tables {
 	struct loan loan[TABLES_MAX_LOANS];
 	unsigned int loans;
 
+	uint64_t *accessed; /* table_accessed.h: bit by frame_number(); NULL: nobody wants to know */
+
 	bool must_recycle;
 	bool marking; /* our own setting of A and D is under way */
 	struct tables_stats stats;

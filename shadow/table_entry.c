@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "shadow/rmap.h"
+#include "shadow/table_accessed.h"
 #include "vmm/ensure.h"
 
 static uint64_t *entry_at(const struct tables *t, uint32_t page, unsigned int index)
@@ -45,11 +46,19 @@ static size_t last_edit(const struct tables *t, uint64_t gpa)
 	return i - 1;
 }
 
-uint64_t spte_get(const struct tables *t, uint32_t page, unsigned int index)
+/* With whatever A is in there. */
+static uint64_t entry_to_be(const struct tables *t, uint32_t page, unsigned int index)
 {
 	if (spte_pending(t, page, index))
 		return t->edit[last_edit(t, entry_gpa(t, page, index))].value;
 	return entry_now(t, page, index);
+}
+
+uint64_t spte_get(const struct tables *t, uint32_t page, unsigned int index)
+{
+	uint64_t spte = entry_to_be(t, page, index);
+
+	return spte & PTE_P ? spte | PTE_A : spte;
 }
 
 /* Edits that the monitor may be carrying out stay what they are. */
@@ -92,10 +101,12 @@ static bool may_write_from_outside(const struct shadow_page *p, uint64_t old, ui
 static bool write_entry(struct tables *t, uint32_t page, unsigned int index, uint64_t old, uint64_t spte)
 {
 	bool pending = spte_pending(t, page, index);
+	uint64_t fresh = accessed_fresh(t, page, spte);
 
+	accessed_note(t, page, index);
 	if (pending || !may_write_from_outside(&t->page[page], old, spte))
-		return edit(t, entry_gpa(t, page, index), spte, pending);
-	__atomic_store_n(entry_at(t, page, index), spte, __ATOMIC_RELAXED);
+		return edit(t, entry_gpa(t, page, index), fresh, pending);
+	__atomic_store_n(entry_at(t, page, index), fresh, __ATOMIC_RELAXED);
 	return true;
 }
 
@@ -163,6 +174,7 @@ static void give_up(struct tables *t, uint32_t page)
 		ensure(i < TABLE_ENTRIES);
 		if (p->key.level == WALK_LEVELS && i == MONITOR_SLOT)
 			continue;
+		accessed_note(t, page, i);
 		spte = spte_get(t, page, i);
 		if (spte & PTE_P)
 			unlink_entry(t, page, i, spte);
@@ -212,7 +224,9 @@ void edits_done(struct tables *t)
 		unsigned int index = offset % TABLE_ENTRIES;
 
 		if (i < handed && spte_pending(t, page, index))
-			ensure(entry_now(t, page, index) == t->edit[i].value);
+			ensure(!((entry_now(t, page, index) ^ t->edit[i].value) & ~PTE_A));
+		/* An edit that waits may take away what the guest has used since the one before. */
+		accessed_note(t, page, index);
 		set_pending(t, t->edit[i].gpa, false);
 	}
 	memmove(t->edit, t->edit + handed, left * sizeof(*t->edit));

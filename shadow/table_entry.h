@@ -7,7 +7,7 @@
 
 #include "shadow/shadow_page.h"
 
-/* The entry, an edit that waits taken as done. */
+/* The entry, an edit that waits taken as done. A is always set where it is present: see table_accessed.h for what it says. */
 uint64_t spte_get(const struct tables *t, uint32_t page, unsigned int index);
 
 /*

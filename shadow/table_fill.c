@@ -35,12 +35,12 @@ static bool is_ram(const struct tables *t, uint64_t gpa)
 	return frame_number(t, gpa >> 12) != UINT64_MAX;
 }
 
-/* All 512 frames are RAM of one region and none is shadowed as a table. */
+/* All 512 frames are RAM of one region, none is shadowed as a table, and nobody wants to know which of them are used. */
 static bool may_map_large(const struct tables *t, uint64_t gpa)
 {
 	uint64_t frame = frame_number(t, gpa >> 12);
 
-	return mem_at(t->mem, gpa, LARGE_PAGE, MEM_READ) && !t->tables_in_large[frame / LARGE_FRAMES];
+	return !t->accessed && mem_at(t->mem, gpa, LARGE_PAGE, MEM_READ) && !t->tables_in_large[frame / LARGE_FRAMES];
 }
 
 static uint64_t small_spte(const struct tables *t, const struct page_key *k, uint64_t gpte)
@@ -90,13 +90,15 @@ uint32_t fill_page(struct tables *t, const struct page_key *k)
 /*
  * A fault needs no more than its own entry, but most are followed by others close by. Entries whose A is clear are
  * left: filling them would hide the guest's access from the guest.
+ * While somebody wants to know which pages are used, all is faulted in again and again, and what is filled and not used does
+ * no harm: then it is the whole table.
  */
 static void prefetch(struct tables *t, uint32_t page, unsigned int index)
 {
 	const struct page_key *k = &t->page[page].key;
-	unsigned int first = index & ~(PREFETCH - 1);
+	unsigned int count = t->accessed ? TABLE_ENTRIES : PREFETCH, first = index & ~(count - 1);
 
-	for (unsigned int i = first; i < first + PREFETCH; i++) {
+	for (unsigned int i = first; i < first + count; i++) {
 		uint64_t spte;
 
 		if (spte_get(t, page, i) & PTE_P)

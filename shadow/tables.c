@@ -121,6 +121,7 @@ enum tables_verdict tables_fault(struct tables *t, const struct cpu_state *cs, e
 	ensure(!t->loans);
 	do {
 		walk_guest(t->mem, cs, gva, access, w);
+		tables_walked(t, w, false);
 		if (!w->fault && (!w->level || table_index(gva, WALK_LEVELS) == MONITOR_SLOT))
 			guest_fault(cs, access, w);
 		if (w->fault)

@@ -9,7 +9,8 @@
  *     each such key, however many parents it has.
  *  2. A present spte is a function of its gpte, its level, view and role: never more rights than the guest gives. It is
  *     present only if the gpte is present, accessed, without reserved bits, and leads to RAM. A leaf is writable only if
- *     the gpte is dirty. A spte never points at the monitor but to a shadow page, never carries G, always U, A and (leaf) D.
+ *     the gpte is dirty. A spte never points at the monitor but to a shadow page, never carries G, always U, A and (leaf) D;
+ *     but A of leaves is the CPU's to set while somebody wants to know which pages are used (10).
  *  3. Kernel view: guest supervisor pages are user pages; user pages are there too, not executable under SMEP, writable
  *     regardless of W if CR0.WP = 0. User view: user pages only.
  *  4. Guest pages that are shadowed as tables, and in sync, are not writable through any spte, in any view, but for the
@@ -33,6 +34,8 @@
  *     it dropped, the page zeroed).
  *  9. What the guest can cause is bounded: pages of the pool, edits, reverse-map entries. When something runs out, all
  *     shadows are dropped and built anew; that is slow and right.
+ * 10. While somebody wants to know which pages the guest uses (tables_accessed()), leaf sptes are made without A, there are
+ *     no large ones, and an A is noted before the entry that has it changes or goes.
  */
 #pragma once
 
@@ -70,7 +73,7 @@ struct tables_stats {
 	uint64_t gpte_stores;	 /* guest stores to shadowed table pages */
 	uint64_t unsynced;	 /* guest tables let out of sync, to be written to without exits */
 	uint64_t unshadowed;	 /* guest table pages given up (flooded, odd stores, freed) */
-	uint64_t recycled;	 /* times everything was dropped: no room, or tables_drop_all() */
+	uint64_t recycled;	 /* times everything was dropped: no room, tables_drop_all(), tables_accessed() */
 	uint64_t root_hits, root_misses;
 };
 
@@ -155,6 +158,18 @@ void tables_recycle(struct tables *t);
 
 /* Drops everything (mode change, restore); tables_must_recycle() holds afterwards. */
 void tables_drop_all(struct tables *t);
+
+/*
+ * ORs into `pages`, one bit a page of RAM by mem_page_number(), those the guest used since the last call: read, wrote or
+ * executed through the shadow tables, in any view, and what tables_walked() was told of. Returns 1. The first call, after
+ * which use is noted until tables_ignore_accessed(), leaves `pages` alone and returns 0 or a logged -errno. Either
+ * drops everything.
+ */
+int tables_accessed(struct tables *t, uint64_t *pages);
+void tables_ignore_accessed(struct tables *t);
+
+/* The VMM walked the guest's tables for the guest and, if `used`, is about to touch the page they lead to for it. */
+void tables_walked(struct tables *t, const struct walk *w, bool used);
 
 struct tables_stats tables_stats(const struct tables *t);
 

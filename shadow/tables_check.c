@@ -249,7 +249,7 @@ static bool check_rights(struct check *c, uint32_t page, unsigned int i, uint64_
 		may_write = false;
 	if (leaf && (k->role & ROLE_SMEP) && (k->role & ROLE_USER_PATH) && (gpte >> 2 & 1))
 		no_exec = true;
-	if ((spte & 0x100) || !(spte & 4) || !(spte & 0x20) || (spte & 0x18))
+	if ((spte & 0x100) || !(spte & 4) || !((spte & 0x20) || (k->level == 1 && c->t->accessed)) || (spte & 0x18))
 		return bad(c, "page %u entry %u: 0x%" PRIx64 " has G, PCD or PWT, or no U or A", page, i, spte);
 	if (may_be_old(c, page))
 		return true;

@@ -148,6 +148,8 @@ static int copy_ram(struct capture *c, struct vm *vm, struct epoch *e, struct re
 {
 	int r = e ? take_dirty(e, vm) : 0;
 
+	if (vm->mem.paged)
+		ram_copy_of_paged(&c->ram, &vm->userfault);
 	if (r == 0)
 		r = e && !e->full ? add_dirty(c, vm, e) : add_all(c, vm, e, why);
 	if (r == 0)

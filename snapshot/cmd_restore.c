@@ -39,7 +39,7 @@ static int run_restored(const struct program *p, struct restore_options *o, cons
 
 	restore_configure(r, &config);
 	o->run.mem = config.mem;
-	if (!o->clone && !o->run.huge_said && image_is_pc(config.image))
+	if (!o->clone && !o->run.scavenged && !o->run.huge_said && image_is_pc(config.image))
 		o->run.huge = MEM_HUGE_ADVISE;
 	if (run_open_disks(disks, &o->run) < 0)
 		return EXIT_BAD;

@@ -136,14 +136,50 @@ static uint64_t place(const struct ram_copy *c, uint64_t gpa)
 	return r->at + (gpa - r->gpa);
 }
 
-int ram_copy_part(struct ram_copy *c, uint64_t gpa, uint64_t size)
+void ram_copy_of_paged(struct ram_copy *c, struct userfault *u)
+{
+	c->paged = u;
+}
+
+static int copy_paged(struct ram_copy *c, uint64_t gpa, uint64_t size, void *buffer)
+{
+	int n = 0;
+
+	for (uint64_t at = 0, pages; at < size && n >= 0; at += (unsigned int)n * PAGE_SIZE) {
+		const void *bytes;
+
+		pages = (size - at) / PAGE_SIZE;
+		n = userfault_peek(c->paged, gpa + at, pages < USERFAULT_RUN ? (unsigned int)pages : USERFAULT_RUN, buffer, &bytes);
+		if (n > 0 && bytes)
+			keep(c, place(c, gpa + at), bytes, (unsigned int)n * PAGE_SIZE);
+	}
+	return n < 0 ? -EIO : 0;
+}
+
+static int copy_part(struct ram_copy *c, uint64_t gpa, uint64_t size)
 {
 	const void *from = mem_at(c->mem, gpa, size, MEM_READ);
+	void *buffer;
+	int r;
 
 	ensure(from);
-	keep(c, place(c, gpa), from, size);
+	if (!c->paged) {
+		keep(c, place(c, gpa), from, size);
+		return 0;
+	}
+	buffer = malloc(USERFAULT_RUN * PAGE_SIZE);
+	r = buffer ? copy_paged(c, gpa, size, buffer) : -ENOMEM;
+	free(buffer);
+	return r;
+}
+
+int ram_copy_part(struct ram_copy *c, uint64_t gpa, uint64_t size)
+{
+	int r = copy_part(c, gpa, size);
+
 	c->copied += size / PAGE_SIZE;
-	return mem_is_lost(c->mem) ? -EIO : 0;
+	/* After the last byte was read: what was read before this is what the guest had. */
+	return mem_is_lost(c->mem) ? -EIO : r;
 }
 
 void ram_copy_rest(struct ram_copy *c, int fd)
@@ -157,7 +193,8 @@ static int copy_now(struct ram_copy *c, struct reason *why)
 
 	for (size_t i = 0; i < c->ranges && r == 0; i++)
 		r = ram_copy_part(c, c->range[i].gpa, c->range[i].size);
-	return r < 0 ? reason_give(why, EIO, "copy of the guest's RAM: a page of it is lost") : 0;
+	return r == -EIO ? reason_give(why, EIO, "copy of the guest's RAM: a page of it is lost") :
+	       r < 0 ? reason_errno(why, -r, "copy of the guest's RAM") : 0;
 }
 
 /* Pages that are saved together may be of several ranges, between which none is missing. */

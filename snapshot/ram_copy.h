@@ -25,6 +25,7 @@ struct ram_range {
 struct ram_copy {
 	struct userfault_guard guard;
 	struct userfault *behind; /* what protects pages until they are copied; NULL = none is protected */
+	struct userfault *paged;  /* knows what absent pages hold; NULL = none is absent */
 	int source; /* a file with the pages that are still to be copied: its offset is the gpa; -1 = none */
 	struct mem *mem;
 	uint8_t *bytes;
@@ -67,7 +68,10 @@ int ram_copy_add(struct ram_copy *c, uint64_t gpa, uint64_t size);
  */
 bool ram_copy_behind(struct ram_copy *c, struct vm *vm);
 
-/* The vCPU's thread, while the guest stands still: copies a part of a range now. 0, or -EIO: a page of RAM is lost. */
+/* Pages may be absent: they are copied from where they are, and stay absent. */
+void ram_copy_of_paged(struct ram_copy *c, struct userfault *u);
+
+/* The vCPU's thread, while the guest stands still: copies a part of a range now. 0; -EIO: a page of RAM is lost, or cannot be fetched; -ENOMEM. */
 int ram_copy_part(struct ram_copy *c, uint64_t gpa, uint64_t size);
 
 /* All that is not copied by then is as in this file, which must be there until ram_copy_finish(). */

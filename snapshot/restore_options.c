@@ -28,6 +28,8 @@ enum { KEY_CLOCK_NOW = RUN_KEY_END, KEY_RAM };
 #define COMMON_OPTIONS \
 	{"mmu", RUN_KEY_MMU, "MODE", 0, MMU_HELP, 0}, {"console", RUN_KEY_CONSOLE, "WHERE", 0, CONSOLE_HELP, 0}, \
 	{"control", RUN_KEY_CONTROL, "SOCKET", 0, CONTROL_HELP, 0}, {"clock-now", KEY_CLOCK_NOW, NULL, 0, CLOCK_NOW_HELP, 0}, \
+	{"scavenge", RUN_KEY_SCAVENGE, "OPT[,OPT...]", OPTION_ARG_OPTIONAL, RUN_SCAVENGE_HELP, 0}, \
+	{"share-group", RUN_KEY_SHARE_GROUP, "NAME[,NAME...]", 0, RUN_SHARE_GROUP_HELP, 0}, \
 	{"disk", RUN_KEY_DISK, "FILE[,ro]", 0, DISK_HELP, 0}, {"timeout", RUN_KEY_TIMEOUT, "S", 0, TIMEOUT_HELP, 0}, \
 	{"stats", RUN_KEY_STATS, "FILE", 0, STATS_HELP, 0}, {"log", RUN_KEY_LOG, "LEVEL", 0, LOG_HELP, 0}
 
@@ -37,7 +39,7 @@ static const struct argp_option restore_table[] = {
 	{"checkpoint-every", RUN_KEY_CHECKPOINT_EVERY, "MS", 0, "How often, in milliseconds (default: 1000)", 0},
 	{"block", RUN_KEY_SOLO5 + SOLO5_GIVE_BLOCK, "NAME=FILE", 0, BLOCK_HELP, 0},
 	{"net", RUN_KEY_SOLO5 + SOLO5_GIVE_NET, "NAME=TAP", 0, NET_HELP, 0},
-	{"hugepages", RUN_KEY_HUGE, "WHEN", 0, "Ask the host for 2 MiB pages: on or off (default: off, for kernels of a PC on)", 0},
+	{"hugepages", RUN_KEY_HUGE, "WHEN", 0, "Ask the host for 2 MiB pages: on or off (default: off, for kernels of a PC on, but not with --scavenge)", 0},
 	{"ram", KEY_RAM, "WHEN", 0, RAM_HELP, 0},
 	{0},
 };
@@ -119,8 +121,6 @@ static int parse(struct restore_options *o, const struct argp *argp, const struc
 	struct parse p = {.options = o, .program = program};
 	int r;
 
-	o->run.mmu = program->mmus[0];
-	o->run.count = 1;
 	solo5_options_open_names(argc, argv, argp->options);
 	r = command_line_parse(argp, argc, argv, &p);
 	if (r < 0)
@@ -134,7 +134,8 @@ int restore_options_parse(struct restore_options *o, const struct program *p, in
 {
 	static const struct argp argp = {restore_table, on_key, "DIR", restore_doc, NULL, NULL, NULL};
 
-	*o = (struct restore_options){.run.command = "restore"};
+	*o = (struct restore_options){0};
+	run_options_init(&o->run, p, "restore");
 	return parse(o, &argp, p, argc, argv);
 }
 
@@ -142,7 +143,8 @@ int clone_options_parse(struct restore_options *o, const struct program *p, int 
 {
 	static const struct argp argp = {clone_table, on_key, "DIR", clone_doc, NULL, NULL, NULL};
 
-	*o = (struct restore_options){.run.command = "clone", .clone = true};
+	*o = (struct restore_options){.clone = true};
+	run_options_init(&o->run, p, "clone");
 	return parse(o, &argp, p, argc, argv);
 }
 

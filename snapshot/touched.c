@@ -8,16 +8,21 @@
 #include "snapshot/reason.h"
 #include "vmm/mem.h"
 
-/* Linux, Documentation/admin-guide/mm/pagemap.rst: one number a page. It is somewhere; it is a file's, not a copy that was written. */
+/*
+ * Linux, Documentation/admin-guide/mm/pagemap.rst: one number a page. It is somewhere; it is a file's, not a copy that was written; it is
+ * nobody else's.
+ */
 #define IN_RAM (1ull << 63)
 #define SWAPPED (1ull << 62)
 #define OF_FILE (1ull << 61)
+#define EXCLUSIVE (1ull << 56)
 #define BATCH 4096u /* pages */
 
 struct walk {
 	int (*found)(void *arg, uint64_t gpa, uint64_t size);
 	void *arg;
-	uint64_t skip;	     /* entries with this bit */
+	uint64_t skip;	     /* entries with this bit, */
+	uint64_t only;	     /* or with none of these; 0 = all */
 	uint64_t start, end; /* gpas of the range that is being gathered */
 };
 
@@ -50,7 +55,7 @@ static int walk_batch(struct walk *w, int fd, const struct mem_region *region, u
 	if (pread(fd, entry, pages * sizeof(*entry), where) != (ssize_t)(pages * sizeof(*entry)))
 		return reason_errno(why, errno ? errno : EIO, "/proc/self/pagemap");
 	for (uint64_t i = 0; i < pages && r == 0; i++)
-		if (entry[i] & (IN_RAM | SWAPPED) && !(entry[i] & w->skip))
+		if (entry[i] & (IN_RAM | SWAPPED) && !(entry[i] & w->skip) && (!w->only || entry[i] & w->only))
 			r = gather(w, region->gpa + at + i * PAGE_SIZE);
 	return r;
 }
@@ -95,7 +100,9 @@ static int add_up(void *arg, uint64_t gpa, uint64_t size)
 uint64_t touched_bytes(const struct mem *m)
 {
 	uint64_t bytes = 0;
-	struct walk w = {.found = add_up, .arg = &bytes, .skip = m->backed ? OF_FILE : 0};
+	/* The host's zero page, of which exchanges make much, is like an anonymous page that others have, too. */
+	struct walk w = {.found = add_up, .arg = &bytes, .skip = m->backed ? OF_FILE : 0,
+			 .only = m->paged ? EXCLUSIVE | OF_FILE | SWAPPED : 0};
 	struct reason why = {0};
 
 	return walk_pages(m, &w, &why) == 0 ? bytes : 0;

@@ -12,13 +12,21 @@
 #include "vmm/command_line.h"
 #include "vmm/control_socket.h"
 #include "vmm/log.h"
+#include "vmm/option_value.h"
 #include "vmm/program.h"
+#include "vmm/stats_watch.h"
 
-enum { KEY_COMPRESS = 0x100, KEY_INCREMENTAL };
+#define WATCH_MS 1000u
+#define MAX_WATCH_MS 3600000u
+
+enum { KEY_COMPRESS = 0x100, KEY_INCREMENTAL, KEY_WATCH };
 
 static const struct argp_option options[] = {
 	{"compress", KEY_COMPRESS, NULL, 0, "With snapshot: store the guest's RAM compressed", 0},
 	{"incremental", KEY_INCREMENTAL, NULL, 0, "With snapshot: store only what was written since the last one of this kind", 0},
+	{"watch", KEY_WATCH, "MS", OPTION_ARG_OPTIONAL,
+	 "With stats: again and again, every second or so many milliseconds, until the run ends or Ctrl-C; a table on a terminal, else a "
+	 "line of JSON each time", 0},
 	{0},
 };
 
@@ -26,6 +34,7 @@ struct words {
 	const char *socket;
 	bool names_directory; /* the next word does */
 	bool compress, incremental;
+	unsigned int watch_ms; /* 0: once */
 	char request[4352];
 	size_t used;
 };
@@ -35,11 +44,12 @@ static const char doc[] =
 	"Requests:\n"
 	"  pause      the guest and its clock stand still\n"
 	"  resume     and go on\n"
-	"  stats      print statistics so far, as JSON\n"
+	"  stats      print statistics so far, as JSON; with --watch again and again\n"
 	"  mmu MODE   go on under another MMU mode, at the same instruction\n"
 	"  snapshot DIR  save the guest, which goes on, into a new directory;\n"
 	"             with --compress its RAM is stored compressed, with --incremental\n"
 	"             only what was written since the last one that had it\n"
+	"  scavenge on|off  the scavenger of `run --scavenge` goes on, or rests\n"
 	"  quit       end the guest\n\n"
 	"With several guests (--count) a request goes to all of them, but snapshot, which is for one.";
 
@@ -60,6 +70,12 @@ static int add_word(struct words *w, const char *word)
 	return 0;
 }
 
+static int set_watch(struct words *w, const char *arg)
+{
+	w->watch_ms = WATCH_MS;
+	return arg ? option_number("ctl", "watch", arg, MAX_WATCH_MS, &w->watch_ms) : 0;
+}
+
 static error_t on_key(int key, char *arg, struct argp_state *state)
 {
 	struct words *w = state->input;
@@ -68,6 +84,8 @@ static error_t on_key(int key, char *arg, struct argp_state *state)
 	w->incremental |= key == KEY_INCREMENTAL;
 	if (key == KEY_COMPRESS || key == KEY_INCREMENTAL)
 		return 0;
+	if (key == KEY_WATCH)
+		return -set_watch(w, arg);
 	if (key != ARGP_KEY_ARG)
 		return ARGP_ERR_UNKNOWN;
 	if (!w->socket) {
@@ -155,6 +173,12 @@ int cmd_ctl(const struct program *p, int argc, char **argv)
 	}
 	if ((w.compress && add_option(&w, "--compress") < 0) || (w.incremental && add_option(&w, "--incremental") < 0))
 		return EXIT_BAD;
+	if (w.watch_ms && strcmp(w.request, "stats")) {
+		log_print(LOG_ERROR, "ctl: --watch goes with stats");
+		return EXIT_BAD;
+	}
+	if (w.watch_ms)
+		return stats_watch(w.socket, w.watch_ms);
 	fd = control_socket_connect(w.socket);
 	if (fd < 0)
 		return EXIT_BAD;

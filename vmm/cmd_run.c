@@ -121,6 +121,15 @@ static int start_checkpoints(const struct program *p, const struct run_options *
 	return r;
 }
 
+static int start_scavenger(const struct program *p, const struct run_options *o, struct fleet *f)
+{
+	if (!o->scavenged)
+		return 0;
+	if (!p->scavenging)
+		return log_bad(EOPNOTSUPP, "--scavenge: this build has no scavenger");
+	return fleet_scavenge(f, p->scavenging, &o->scavenge);
+}
+
 static int run_fleet(const struct program *p, const struct run_options *o, const struct vm_config *config,
 		     FILE *stats)
 {
@@ -133,6 +142,8 @@ static int run_fleet(const struct program *p, const struct run_options *o, const
 	if (r < 0)
 		return EXIT_BAD;
 	r = fleet_control(&f, o->control, p);
+	if (r == 0)
+		r = start_scavenger(p, o, &f);
 	if (r == 0)
 		r = launch_all(&f, o, config);
 	if (r == 0)
@@ -227,13 +238,13 @@ static int run_with_disks(const struct program *p, const struct run_options *o, 
 
 /*
  * What was left open. Kernels of a PC touch most of their RAM, so large pages cost no memory there, and save a tenth of the time to
- * boot.
+ * boot. Where pages are to be exchanged one by one, they would be broken up again.
  */
 static void suit_image(struct run_options *o, const struct image *image)
 {
 	if (!o->mem)
 		o->mem = image_ram_default(image);
-	if (!o->huge_said && image_is_pc(image))
+	if (!o->huge_said && !o->scavenged && image_is_pc(image))
 		o->huge = MEM_HUGE_ADVISE;
 }
 

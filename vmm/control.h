@@ -2,7 +2,7 @@
  * The control socket of a run (--control PATH): a Unix stream socket on which `penumbra ctl` and other programs steer the
  * guests. A request is one line of words, the answer one line of JSON: {"ok": true, ...} or {"ok": false, "error": "..."}.
  *
- *	pause | resume | stats | quit | mmu MODE | what features add (control_feature.h)
+ *	pause | resume | stats | quit | mmu MODE | scavenge on|off | what features add (control_feature.h)
  *
  * A request goes to all VMs of the process, and is answered when all have carried it out. A client may send many, one
  * after the other or at once; they are carried out and answered in order. Everything that comes in is hostile: lines are

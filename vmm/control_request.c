@@ -9,6 +9,7 @@
 #include "vmm/control_feature.h"
 #include "vmm/fleet.h"
 #include "vmm/program.h"
+#include "vmm/scavenging.h"
 #include "vmm/stats.h"
 
 #define BLANKS " \t\r"
@@ -25,7 +26,8 @@ struct control_part {
 
 struct control_command {
 	const char *name;
-	bool argument;
+	const char *(*take)(struct control_request *r, const char *argument, const struct program *p); /* NULL: there is no argument */
+	int (*act)(struct control_request *r); /* instead of run(): for the whole run at once, on the fleet's thread */
 	bool ends;     /* asks the VMs to end before anything else: it must reach those that hang, too */
 	bool ended_ok; /* makes sense for a guest that has ended */
 	void (*run)(struct control_part *part, struct vm *vm); /* on the vCPU's thread */
@@ -36,10 +38,12 @@ struct control_request {
 	const struct control_feature *feature;
 	char *argument; /* with a feature's request; owned */
 	const struct mmu_ops *mmu; /* with `mmu` */
+	bool on;		   /* with `scavenge` */
+	int error;		   /* of act() */
 	struct fleet *fleet;
 	pthread_mutex_t lock; /* held by who counts down until the fleet has been woken: it outlives that */
 	unsigned int pending; /* parts not yet carried out */
-	unsigned int count;
+	unsigned int count;   /* of parts */
 	struct control_part part[];
 };
 
@@ -68,12 +72,33 @@ static void run_mmu(struct control_part *part, struct vm *vm)
 	part->error = vm_change_mmu(vm, part->request->mmu);
 }
 
+/* These return what is wrong with the argument, or NULL. */
+static const char *take_mmu(struct control_request *r, const char *argument, const struct program *p)
+{
+	r->mmu = program_find_mmu(p, argument);
+	return r->mmu ? NULL : "no such MMU mode";
+}
+
+static const char *take_switch(struct control_request *r, const char *argument, const struct program *p)
+{
+	r->on = !strcmp(argument, "on");
+	if (!r->on && strcmp(argument, "off"))
+		return "scavenge takes on or off";
+	return r->fleet->scavenging ? NULL : "this run has no scavenger: start it with --scavenge, or --scavenge=off";
+}
+
+static int act_scavenge(struct control_request *r)
+{
+	return r->fleet->scavenging->turn(r->fleet->scavenger, r->on);
+}
+
 static const struct control_command commands[] = {
 	{.name = "pause", .run = run_pause},
 	{.name = "resume", .run = run_resume},
 	{.name = "stats", .run = run_stats, .ended_ok = true},
 	{.name = "quit", .run = run_quit, .ended_ok = true, .ends = true},
-	{.name = "mmu", .run = run_mmu, .argument = true},
+	{.name = "mmu", .run = run_mmu, .take = take_mmu},
+	{.name = "scavenge", .act = act_scavenge, .take = take_switch},
 };
 
 static const char unknown[] = "no such request; `penumbra ctl --help` lists them";
@@ -115,6 +140,8 @@ static void start(struct control_request *r)
 {
 	if (r->command && r->command->ends)
 		fleet_ask_end(r->fleet, VM_STOPPED);
+	if (r->command && r->command->act)
+		r->error = r->command->act(r);
 	for (unsigned int i = 0; i < r->count; i++) {
 		struct control_part *part = &r->part[i];
 		struct vm *vm;
@@ -143,15 +170,15 @@ static const struct control_feature *find_feature(const struct program *p, const
 	return NULL;
 }
 
-static struct control_request *make_request(struct fleet *f, const char **error)
+static struct control_request *make_request(struct fleet *f, unsigned int parts, const char **error)
 {
-	struct control_request *r = calloc(1, sizeof(*r) + f->count * sizeof(r->part[0]));
+	struct control_request *r = calloc(1, sizeof(*r) + parts * sizeof(r->part[0]));
 
 	*error = "out of memory";
 	if (!r)
 		return NULL;
 	r->fleet = f;
-	r->count = r->pending = f->count;
+	r->count = r->pending = parts;
 	pthread_mutex_init(&r->lock, NULL);
 	return r;
 }
@@ -168,7 +195,7 @@ static struct control_request *parse_feature(const struct control_feature *featu
 	*error = "this request is not for several guests (--count)";
 	if (f->count > 1)
 		return NULL;
-	r = make_request(f, error);
+	r = make_request(f, f->count, error);
 	if (!r)
 		return NULL;
 	r->feature = feature;
@@ -183,21 +210,20 @@ static struct control_request *parse_command(const struct control_command *comma
 					     const struct program *p, const char **error)
 {
 	char *save = words, *argument = strtok_r(NULL, BLANKS, &save);
-	const struct mmu_ops *mmu = argument ? program_find_mmu(p, argument) : NULL;
 	struct control_request *r;
 
 	*error = unknown;
-	if (!command || !argument != !command->argument || (argument && strtok_r(NULL, BLANKS, &save)))
+	if (!command || !argument != !command->take || (argument && strtok_r(NULL, BLANKS, &save)))
 		return NULL;
-	*error = "no such MMU mode";
-	if (argument && !mmu)
-		return NULL;
-	r = make_request(f, error);
+	r = make_request(f, command->act ? 0 : f->count, error);
 	if (!r)
 		return NULL;
 	r->command = command;
-	r->mmu = mmu;
-	return r;
+	*error = argument ? command->take(r, argument, p) : NULL;
+	if (!*error)
+		return r;
+	control_request_free(r);
+	return NULL;
 }
 
 struct control_request *control_request_start(char *line, struct fleet *f, const struct program *p, const char **error)
@@ -246,6 +272,8 @@ static int outcome(const struct control_request *r)
 {
 	unsigned int ended = 0;
 
+	if (r->command && r->command->act)
+		return r->error;
 	for (unsigned int i = 0; i < r->count; i++) {
 		if (r->part[i].error == -ESRCH)
 			ended++;

@@ -109,11 +109,13 @@ void control_socket_close(struct control_socket *s)
 		unlink(s->path);
 }
 
-int control_socket_connect(const char *path)
+/* *error: why the connection was refused, 0 = what failed has been logged. */
+static int try_connect(const char *path, int *error)
 {
 	struct sockaddr_un address;
 	int fd, r = set_address(&address, path);
 
+	*error = 0;
 	if (r < 0)
 		return r;
 	fd = make(0);
@@ -121,7 +123,23 @@ int control_socket_connect(const char *path)
 		return fd;
 	if (connect(fd, (const struct sockaddr *)&address, sizeof(address)) == 0)
 		return fd;
-	r = errno == ECONNREFUSED ? log_bad(errno, "%s: no run listens there", path) : log_errno(errno, "%s", path);
+	*error = errno;
 	close(fd);
-	return r;
+	return -*error;
+}
+
+int control_socket_connect(const char *path)
+{
+	int error, fd = try_connect(path, &error);
+
+	if (error == ECONNREFUSED)
+		return log_bad(error, "%s: no run listens there", path);
+	return error ? log_errno(error, "%s", path) : fd;
+}
+
+int control_socket_reconnect(const char *path)
+{
+	int error;
+
+	return try_connect(path, &error);
 }

@@ -24,3 +24,6 @@ void control_socket_close(struct control_socket *s);
 
 /* Connects to such a socket. Returns a file descriptor or a logged -errno. */
 int control_socket_connect(const char *path);
+
+/* The same once more: nothing is said if the run is gone. */
+int control_socket_reconnect(const char *path);

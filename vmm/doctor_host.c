@@ -158,15 +158,15 @@ static void add_userfaultfd(struct report *r, const char *root)
 	there = read_number(root, "/proc/sys/vm/unprivileged_userfaultfd", &anyone);
 	if (!there) {
 		report_add(r, FINDING_LACK, "userfaultfd", "this kernel has none");
-		report_mean(r, "guest RAM cannot be brought in when it is touched, nor saved behind a running guest: that needs a "
-			    "kernel with CONFIG_USERFAULTFD");
+		report_mean(r, "guest RAM cannot be brought in when it is touched, saved behind a running guest, or kept small by "
+			    "--scavenge: that needs a kernel with CONFIG_USERFAULTFD");
 	} else if (anyone || geteuid() == 0 || access(device, R_OK | W_OK) == 0) {
 		report_add(r, FINDING_OK, "userfaultfd", anyone ? "for everybody" : "for this user");
-		report_mean(r, "guest RAM can be brought in when it is touched, and saved behind a running guest");
+		report_mean(r, "guest RAM can be brought in when it is touched, saved behind a running guest, and kept small by --scavenge");
 	} else {
 		report_add(r, FINDING_LACK, "userfaultfd", "not for this user");
-		report_mean(r, "guest RAM cannot be brought in when it is touched, nor saved behind a running guest: run as root, give "
-			    "this user /dev/userfaultfd, or sudo sysctl vm.unprivileged_userfaultfd=1");
+		report_mean(r, "guest RAM cannot be brought in when it is touched, saved behind a running guest, or kept small by "
+			    "--scavenge: run as root, give this user /dev/userfaultfd, or sudo sysctl vm.unprivileged_userfaultfd=1");
 	}
 }
 

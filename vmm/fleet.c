@@ -13,6 +13,7 @@
 
 #include "vmm/log.h"
 #include "vmm/run.h"
+#include "vmm/scavenging.h"
 
 #define STACK_BYTES (256u << 10)
 #define END_OF_INPUT 0x04 /* ^D */
@@ -114,12 +115,39 @@ int fleet_control(struct fleet *f, const char *path, const struct program *p)
 	return control_init(&f->control, path, p, f);
 }
 
+int fleet_scavenge(struct fleet *f, const struct scavenging *ops, const struct scavenge_options *o)
+{
+	int r = ops->start(&f->scavenger, o);
+
+	f->scavenging = r < 0 ? NULL : ops;
+	return r;
+}
+
+static int scavenge_member(struct fleet_member *m)
+{
+	const struct fleet *f = m->fleet;
+
+	return f->scavenging ? f->scavenging->add(f->scavenger, &m->vm) : 0;
+}
+
+static void leave_member(struct fleet_member *m)
+{
+	const struct fleet *f = m->fleet;
+
+	if (f->scavenging)
+		f->scavenging->remove(f->scavenger, &m->vm);
+}
+
 void fleet_destroy(struct fleet *f)
 {
 	control_destroy(&f->control);
 	terminal_give_back(&f->terminal);
-	for (unsigned int i = 0; i < f->count; i++)
+	for (unsigned int i = 0; i < f->count; i++) {
+		leave_member(&f->members[i]);
 		vm_destroy(&f->members[i].vm);
+	}
+	if (f->scavenging)
+		f->scavenging->stop(f->scavenger);
 	close(f->signal_fd);
 	close(f->wake_fd);
 	free(f->members);
@@ -179,13 +207,19 @@ int fleet_launch(struct fleet *f, struct vm_config config)
 	r = vm_create(&m->vm, &config);
 	if (r < 0)
 		return r;
+	r = scavenge_member(m);
+	if (r < 0)
+		goto vm;
 	r = start_thread(m);
-	if (r < 0) {
-		vm_destroy(&m->vm);
-		return r;
-	}
+	if (r < 0)
+		goto scavenger;
 	f->count++;
 	return 0;
+scavenger:
+	leave_member(m);
+vm:
+	vm_destroy(&m->vm);
+	return r;
 }
 
 void fleet_ask_end(struct fleet *f, enum vm_end_kind kind)

@@ -15,6 +15,8 @@
 #include "vmm/vm.h"
 
 struct fleet;
+struct scavenge_options;
+struct scavenging;
 
 struct fleet_member {
 	struct vm vm;
@@ -36,6 +38,8 @@ struct fleet {
 	size_t input_used;
 	struct terminal terminal;
 	struct control control;
+	const struct scavenging *scavenging; /* NULL = there is none */
+	void *scavenger;		     /* its own */
 	uint64_t deadline_ns; /* host time at which guests are killed; UINT64_MAX = never */
 	bool interrupted;
 	bool ending; /* all were asked to end */
@@ -49,6 +53,12 @@ int fleet_launch(struct fleet *f, struct vm_config config);
 
 /* Opens the control socket (control.h); path may be NULL. Before the first launch. Returns 0 or a logged -errno. */
 int fleet_control(struct fleet *f, const char *path, const struct program *p);
+
+/*
+ * Has `ops` look after the RAM of all VMs, from their creation until they are destroyed. Before the first launch; *o must outlive the
+ * fleet. Returns 0 or a logged -errno.
+ */
+int fleet_scavenge(struct fleet *f, const struct scavenging *ops, const struct scavenge_options *o);
 
 /* Any thread: has fleet_wait() look around. */
 void fleet_wake(struct fleet *f);

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "compare/cmd_compare.h"
+#include "dedup/scavenger.h"
 #include "ept/ept.h"
 #include "ept/host_mmu.h"
 #include "shadow/shadow.h"
@@ -60,7 +61,7 @@ static int run_command(int argc, char **argv)
 	struct host_mmu host = host_mmu_detect("");
 	struct program p = {.mmus = mmus, .host_mmu = host.name, .host_mmu_words = host.words,
 			    .host_mmu_nested = host.nested, .host_ring0_interpreted = host.ring0_interpreted,
-			    .requests = requests, .inspectors = inspectors, .checkpointer = &checkpointer};
+			    .requests = requests, .inspectors = inspectors, .checkpointer = &checkpointer, .scavenging = &scavenging};
 
 	for (size_t i = 0; i < COMMAND_COUNT; i++)
 		if (!strcmp(commands[i].name, argv[0])) {

@@ -24,16 +24,24 @@ static uint8_t *trim(uint8_t *raw, uint64_t size)
 	return raw + before;
 }
 
-static int region_map(struct mem_region *r, uint64_t gpa, uint64_t size, enum mem_huge huge)
+/* Only advice: a kernel without huge pages refuses it, and RAM works all the same. */
+void mem_advise(const struct mem *m, void *hva, uint64_t size)
 {
+	madvise(hva, size, m->huge == MEM_HUGE_ADVISE ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
+}
+
+static int region_map(struct mem *m, unsigned int i, uint64_t gpa, uint64_t size)
+{
+	struct mem_region *r = &m->region[i];
+
 	void *raw = mmap(NULL, size + HUGE_PAGE_SIZE, PROT_READ | PROT_WRITE,
 			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
 	if (raw == MAP_FAILED)
 		return log_errno(errno, "reserve %" PRIu64 " MiB of guest RAM", size >> 20);
 	*r = (struct mem_region){ .gpa = gpa, .size = size, .hva = trim(raw, size) };
-	/* Only advice: a kernel without huge pages refuses it, and RAM works all the same. */
-	madvise(r->hva, size, huge == MEM_HUGE_ADVISE ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
+	mem_advise(m, r->hva, size);
+	m->region_count++;
 	return 0;
 }
 
@@ -42,23 +50,17 @@ int mem_create(struct mem *m, uint64_t size, enum mem_huge huge)
 	uint64_t low = size < ABI_HOLE_START ? size : ABI_HOLE_START;
 	int err;
 
-	*m = (struct mem){ 0 };
+	*m = (struct mem){ .huge = huge };
 	if (size < MEM_MIN_BYTES || size > MEM_MAX_BYTES || size % PAGE_SIZE)
 		return -EINVAL;
-	err = region_map(&m->region[0], 0, low, huge);
+	pthread_mutex_init(&m->pins_lock, NULL);
+	err = region_map(m, 0, 0, low);
+	if (err == 0 && size > low)
+		err = region_map(m, 1, ABI_HOLE_END, size - low);
 	if (err)
-		return err;
-	m->region_count = 1;
-	if (size > low) {
-		err = region_map(&m->region[1], ABI_HOLE_END, size - low, huge);
-		if (err)
-			goto unmap;
-		m->region_count = 2;
-	}
-	m->size = size;
-	return 0;
-unmap:
-	mem_destroy(m);
+		mem_destroy(m);
+	else
+		m->size = size;
 	return err;
 }
 
@@ -66,6 +68,7 @@ void mem_destroy(struct mem *m)
 {
 	for (unsigned int i = 0; i < m->region_count; i++)
 		munmap(m->region[i].hva, m->region[i].size);
+	pthread_mutex_destroy(&m->pins_lock);
 	*m = (struct mem){ 0 };
 }
 
@@ -292,6 +295,28 @@ void mem_backed(struct mem *m, int fd)
 	m->backing = fd;
 }
 
+static void add_pin(struct mem *m, struct mem_pin *p)
+{
+	pthread_mutex_lock(&m->pins_lock);
+	p->link = &m->pins;
+	p->next = m->pins;
+	if (p->next)
+		p->next->link = &p->next;
+	m->pins = p;
+	pthread_mutex_unlock(&m->pins_lock);
+}
+
+static void remove_pin(struct mem *m, struct mem_pin *p)
+{
+	pthread_mutex_lock(&m->pins_lock);
+	ensure(p->link && *p->link == p);
+	*p->link = p->next;
+	if (p->next)
+		p->next->link = p->link;
+	p->link = NULL;
+	pthread_mutex_unlock(&m->pins_lock);
+}
+
 void *mem_pin(struct mem *m, struct mem_pin *p, uint64_t gpa, uint64_t size, enum mem_use use)
 {
 	void *hva = mem_at(m, gpa, size, use);
@@ -299,34 +324,28 @@ void *mem_pin(struct mem *m, struct mem_pin *p, uint64_t gpa, uint64_t size, enu
 	*p = (struct mem_pin){.gpa = gpa, .size = size, .use = use};
 	if (!hva)
 		return NULL;
-	p->link = &m->pins;
-	p->next = m->pins;
-	if (p->next)
-		p->next->link = &p->next;
-	m->pins = p;
+	add_pin(m, p);
 	mem_bring_in(m, hva, size);
 	return hva;
 }
 
 void mem_unpin(struct mem *m, struct mem_pin *p)
 {
-	ensure(p->link && *p->link == p);
-	*p->link = p->next;
-	if (p->next)
-		p->next->link = p->link;
-	p->link = NULL;
+	remove_pin(m, p);
 	if (p->use == MEM_WRITE)
 		mem_dirtied(m, p->gpa, p->size);
 }
 
-bool mem_is_pinned(const struct mem *m, uint64_t gpa, uint64_t size)
+bool mem_is_pinned(struct mem *m, uint64_t gpa, uint64_t size)
 {
 	uint64_t first = gpa & ~(PAGE_SIZE - 1), end = (gpa + size + PAGE_SIZE - 1) & ~(PAGE_SIZE - 1);
+	bool pinned = false;
 
-	for (const struct mem_pin *p = m->pins; p; p = p->next)
-		if (p->gpa < end && first < p->gpa + p->size)
-			return true;
-	return false;
+	pthread_mutex_lock(&m->pins_lock);
+	for (const struct mem_pin *p = m->pins; p && !pinned; p = p->next)
+		pinned = p->gpa < end && first < p->gpa + p->size;
+	pthread_mutex_unlock(&m->pins_lock);
+	return pinned;
 }
 
 void mem_listen(struct mem *m, struct mem_listener *l)

@@ -7,6 +7,7 @@
  */
 #pragma once
 
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -42,11 +43,15 @@ struct mem_pin {
 	struct mem_pin *next, **link; /* link: what points here; NULL = not held */
 };
 
+enum mem_huge { MEM_HUGE_NEVER, MEM_HUGE_ADVISE };
+
 struct mem {
 	struct mem_region region[MEM_MAX_REGIONS]; /* ascending gpa */
 	unsigned int region_count;
 	uint64_t size; /* bytes of RAM in all */
+	enum mem_huge huge;
 	struct mem_listener *listeners;
+	pthread_mutex_t pins_lock; /* of the list of pins */
 	struct mem_pin *pins;
 	bool overlaid;	    /* other host pages are mapped over some of it (mem_remapped()) */
 	bool backed;	    /* over all of it, and by `backing` alone (mem_backed()) */
@@ -55,8 +60,6 @@ struct mem {
 	_Atomic bool lost;  /* what a page held could not be brought: from now on it is zero */
 };
 
-enum mem_huge { MEM_HUGE_NEVER, MEM_HUGE_ADVISE };
-
 /*
  * Reserves `size` bytes of RAM (a multiple of PAGE_SIZE, MEM_MIN_BYTES..MEM_MAX_BYTES), all zero, none of it touched. RAM
  * starts at gpa 0; what does not fit below ABI_HOLE_START goes on at ABI_HOLE_END. MEM_HUGE_ADVISE asks the host for
@@ -64,6 +67,9 @@ enum mem_huge { MEM_HUGE_NEVER, MEM_HUGE_ADVISE };
  */
 int mem_create(struct mem *m, uint64_t size, enum mem_huge huge);
 void mem_destroy(struct mem *m);
+
+/* Gives memory that is to become RAM the host's advice that RAM has. */
+void mem_advise(const struct mem *m, void *hva, uint64_t size);
 
 /*
  * The door: host address of guest bytes [gpa, gpa + size), or NULL unless all of them are RAM of one region. size may
@@ -111,12 +117,16 @@ void mem_backed(struct mem *m, int fd);
  * The door for a device: as mem_at(), and the pages are pinned until mem_unpin(), which marks what was written (MEM_WRITE)
  * dirty once more: it may have been written after the first mark was taken. NULL: nothing is pinned. Pages that were absent
  * are brought in before it returns; who has a system call read them asks mem_is_lost() first.
+ *
+ * Another thread may be exchanging one of the pages (userfault_exchange.h) that found no pin when it looked, after it had protected
+ * the page. Then reads find the bytes that are there before as well as after, and whoever writes, the kernel too, waits for the
+ * exchange to end. So a pin keeps others from beginning, and need not wait for who has begun.
  */
 void *mem_pin(struct mem *m, struct mem_pin *p, uint64_t gpa, uint64_t size, enum mem_use use);
 void mem_unpin(struct mem *m, struct mem_pin *p);
 
-/* Whether a byte of a page that [gpa, gpa + size) touches is under a pin. */
-bool mem_is_pinned(const struct mem *m, uint64_t gpa, uint64_t size);
+/* Any thread: whether a byte of a page that [gpa, gpa + size) touches is under a pin. */
+bool mem_is_pinned(struct mem *m, uint64_t gpa, uint64_t size);
 
 void mem_listen(struct mem *m, struct mem_listener *l);
 void mem_unlisten(struct mem *m, struct mem_listener *l);

@@ -84,6 +84,18 @@ struct mmu_ops {
 	/* Guest pages were exchanged or written by the VMM while this backend may hold translations; NULL = no matter. */
 	void (*memory_changed)(struct vm *vm, uint64_t gpa, uint64_t size);
 
+	/*
+	 * Which pages of RAM the guest used since the last call: ORs them into `pages`, a bit a page by mem_page_number(), and
+	 * starts anew. Returns 1, or 0 if this call only starts: the first one, and the first after a change of mode. The
+	 * guest has not ended. `pages` = NULL: nobody wants to know any more; returns 0.
+	 *
+	 * Used is what the guest's instructions read, wrote or executed, through whatever address, whether the CPU carried them
+	 * out or the VMM did for it; what is read and pushed to deliver events; and the guest's tables that had to be walked.
+	 * Pages beside it may be named too where a CPU may look ahead. What devices and the VMM itself do to RAM is not use.
+	 * A call drops all translations, and what goes on from there is faulted in again. NULL where the mode cannot tell.
+	 */
+	int (*accessed)(struct vm *vm, uint64_t *pages);
+
 	/* RIP of the guest instruction the vCPU stands at, for people. Returns 0 or -ENOENT where nobody can know. */
 	int (*rip)(struct vcpu *v, uint64_t *rip);
 

@@ -37,7 +37,7 @@ int option_file(const char *command, const char *option, const char *text, const
 	return 0;
 }
 
-static int parse_size(const char *text, uint64_t *bytes)
+int option_size(const char *text, uint64_t *bytes)
 {
 	static const char units[] = "KMGT";
 	const char *unit;
@@ -60,7 +60,7 @@ int option_mem(const char *command, const char *text, uint64_t *bytes)
 {
 	uint64_t size;
 
-	if (parse_size(text, &size) < 0)
+	if (option_size(text, &size) < 0)
 		return option_bad(command, "mem", text, "give a number and K, M or G, such as 64M");
 	if (size < MEM_MIN_BYTES || size > MEM_MAX_BYTES)
 		return option_bad(command, "mem", text, "must be between 1M and 512G");

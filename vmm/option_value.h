@@ -18,7 +18,10 @@ int option_number(const char *command, const char *option, const char *text, uns
 /* The name of a file: anything but "". *file is `text`. */
 int option_file(const char *command, const char *option, const char *text, const char **file);
 
-/* --mem: digits and one of K, M, G, T in either case; as much as a guest can have, in whole pages. */
+/* Digits and one of K, M, G, T in either case. Returns 0, or -EINVAL with nothing said. */
+int option_size(const char *text, uint64_t *bytes);
+
+/* --mem: such a size, as much as a guest can have, in whole pages. */
 int option_mem(const char *command, const char *text, uint64_t *bytes);
 
 /* --timeout: seconds, in decimal, above 0; *ms is rounded up. */

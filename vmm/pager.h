@@ -4,6 +4,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct pager {
@@ -26,4 +27,11 @@ struct pager {
 	 * touched before (zero). Others wait meanwhile.
 	 */
 	void (*touched)(struct pager *p, uint64_t gpa, unsigned int pages);
+
+	/*
+	 * NULL, or told of all pages of the pager's that are present again, for whatever reason; `fault`: somebody touched one of them. It
+	 * is not asked for them any more, unless they are given to it anew. Called by any thread, under a lock of userfault.h's: others
+	 * wait meanwhile, and nothing of userfault.h may be called.
+	 */
+	void (*brought)(struct pager *p, uint64_t gpa, unsigned int pages, bool fault);
 };

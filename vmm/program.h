@@ -9,6 +9,7 @@
 struct control_feature;
 struct keeper;
 struct mmu_ops;
+struct scavenging;
 
 /* For what `inspect` looks at besides guest images. */
 struct inspector {
@@ -26,6 +27,7 @@ struct program {
 	const struct control_feature *const *requests; /* of features, NULL ends the list; may be NULL */
 	const struct inspector *const *inspectors;     /* the same */
 	const struct keeper *checkpointer;	       /* for --checkpoint; NULL = there is none */
+	const struct scavenging *scavenging;	       /* for --scavenge; the same */
 };
 
 /* The mode that --mmu calls `name`, NULL = there is none. */

@@ -29,6 +29,8 @@ static const struct argp_option options[] = {
 	 "Save the guest again and again into DIR while it runs; `penumbra restore DIR` goes on from the last time", 0},
 	{"checkpoint-every", RUN_KEY_CHECKPOINT_EVERY, "MS", 0, "How often, in milliseconds (default: 1000)", 0},
 	{"control", RUN_KEY_CONTROL, "SOCKET", 0, "Make a Unix socket through which `penumbra ctl` steers the guests", 0},
+	{"scavenge", RUN_KEY_SCAVENGE, "OPT[,OPT...]", OPTION_ARG_OPTIONAL, RUN_SCAVENGE_HELP, 0},
+	{"share-group", RUN_KEY_SHARE_GROUP, "NAME[,NAME...]", 0, RUN_SHARE_GROUP_HELP, 0},
 	{"block", RUN_KEY_SOLO5 + SOLO5_GIVE_BLOCK, "NAME=FILE", 0,
 	 "Block device NAME of a Solo5 unikernel, also written --block:NAME=FILE", 0},
 	{"block-sector-size", RUN_KEY_SOLO5 + SOLO5_GIVE_SECTOR_SIZE, "NAME=BYTES", 0, "Its sectors (default: 512)", 0},
@@ -38,7 +40,7 @@ static const struct argp_option options[] = {
 	{"net-mac", RUN_KEY_SOLO5 + SOLO5_GIVE_MAC, "NAME=MAC", 0, "Its hardware address (default: random)", 0},
 	{"timeout", RUN_KEY_TIMEOUT, "S", 0, "Kill guests that have not ended after S seconds", 0},
 	{"stats", RUN_KEY_STATS, "FILE", 0, "Write statistics as one JSON object when all guests have ended (-: stderr)", 0},
-	{"hugepages", RUN_KEY_HUGE, "WHEN", 0, "Ask the host for 2 MiB pages: on or off (default: off, for kernels of a PC on)", 0},
+	{"hugepages", RUN_KEY_HUGE, "WHEN", 0, "Ask the host for 2 MiB pages: on or off (default: off, for kernels of a PC on, but not with --scavenge)", 0},
 	{"log", RUN_KEY_LOG, "LEVEL", 0, "error, warn, info or debug (default: warn)", 0},
 	{0},
 };
@@ -181,6 +183,12 @@ int run_options_set(struct run_options *o, const struct program *program, int ke
 		return option_huge(o->command, arg, &o->huge);
 	case RUN_KEY_CHECKPOINT: return set_file(o, &o->checkpoint, "checkpoint", arg);
 	case RUN_KEY_CHECKPOINT_EVERY: return option_number(o->command, "checkpoint-every", arg, 3600000, &o->checkpoint_every);
+	case RUN_KEY_SCAVENGE:
+		o->scavenged = true;
+		return scavenge_options_set(&o->scavenge, o->command, arg);
+	case RUN_KEY_SHARE_GROUP:
+		o->scavenged = true;
+		return scavenge_options_add_groups(&o->scavenge, o->command, arg);
 	case RUN_KEY_LOG: return set_log(o, arg);
 	default:
 		if (key < RUN_KEY_SOLO5 || key >= RUN_KEY_SOLO5 + SOLO5_OPTION_KINDS)
@@ -209,13 +217,30 @@ static int check_sharing(const struct run_options *o)
 	return 0;
 }
 
+/* Pages of a mapped disk are the host's already, and one mapping each: they are no pages to be exchanged. */
+static int check_scavenging(const struct run_options *o)
+{
+	for (unsigned int i = 0; i < o->disk_count; i++)
+		if (o->scavenged && o->disk[i].use == DISK_REMAP)
+			return bad(o, "disk", o->disk[i].path, "not ,remap together with --scavenge or --share-group: use ,ro");
+	return 0;
+}
+
 int run_options_check(const struct run_options *o)
 {
 	if (o->checkpoint_every && !o->checkpoint)
 		return log_bad(EINVAL, "%s: --checkpoint-every: give --checkpoint, too", o->command);
 	if (o->checkpoint && o->count > 1)
 		return bad(o, "checkpoint", o->checkpoint, "not with several guests (--count)");
+	if (check_scavenging(o) < 0)
+		return -EINVAL;
 	return check_sharing(o);
+}
+
+void run_options_init(struct run_options *o, const struct program *p, const char *command)
+{
+	*o = (struct run_options){.command = command, .mmu = p->mmus[0], .count = 1};
+	scavenge_options_init(&o->scavenge);
 }
 
 int run_options_parse(struct run_options *o, const struct program *program, int argc, char **argv)
@@ -224,7 +249,7 @@ int run_options_parse(struct run_options *o, const struct program *program, int 
 	struct parse p = {.options = o, .program = program};
 	int r;
 
-	*o = (struct run_options){.command = "run", .mmu = program->mmus[0], .count = 1};
+	run_options_init(o, program, "run");
 	solo5_options_open_names(argc, argv, options);
 	r = command_line_parse(&argp, argc, argv, &p);
 	if (r < 0)
@@ -245,6 +270,7 @@ void run_options_free(struct run_options *o)
 	for (unsigned int i = 0; i < o->disk_count; i++)
 		free(o->disk[i].path);
 	o->disk_count = 0;
+	scavenge_options_free(&o->scavenge);
 	free(o->cmdline);
 	o->cmdline = NULL;
 }

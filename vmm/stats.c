@@ -13,6 +13,7 @@
 #include "vmm/private_memory.h"
 #include "vmm/program.h"
 #include "vmm/run_options.h"
+#include "vmm/scavenging.h"
 
 /* JSON takes UTF-8 only, and a file's name need not be that. */
 static json_t *name_string(const char *name)
@@ -99,6 +100,14 @@ static json_t *saves_object(const struct save_stats *s)
 			 (json_int_t)s->zero_pages, "bytes", (json_int_t)s->bytes);
 }
 
+/* NULL where there is no scavenger. */
+static json_t *scavenger_object(const struct fleet_member *m)
+{
+	const struct fleet *f = m->fleet;
+
+	return f->scavenging ? f->scavenging->stats(f->scavenger, &m->vm) : NULL;
+}
+
 json_t *stats_guest(struct fleet_member *m)
 {
 	struct vm *vm = &m->vm;
@@ -106,11 +115,46 @@ json_t *stats_guest(struct fleet_member *m)
 
 	if (vm->attached)
 		vm->mmu->stats(vm, &mmu);
-	return json_pack("{s:i, s:o, s:s, s:I, s:o, s:I, s:I, s:o*, s:o*, s:o*, s:o*, s:I}", "number", (int)vm->number, "ended",
+	return json_pack("{s:i, s:o, s:s, s:I, s:o, s:I, s:I, s:o*, s:o*, s:o*, s:o*, s:o*, s:I}", "number", (int)vm->number, "ended",
 			 end_object(&vm->end), "mmu_now", vm->mmu->name, "positions", (json_int_t)vm->vcpu.port.position, "exits", exits_object(&vm->vcpu),
 			 "hidden_faults", (json_int_t)mmu.hidden_faults, "pte_writes", (json_int_t)mmu.pte_writes,
 			 "shadow", counters_object(&mmu), "disks", disks_array(vm), "userfaults",
-			 userfaults_object(&vm->userfault), "saves", saves_object(&vm->saves), "wall_us", (json_int_t)(fleet_member_ns(m) / 1000));
+			 userfaults_object(&vm->userfault), "saves", saves_object(&vm->saves), "scavenger",
+			 scavenger_object(m), "wall_us", (json_int_t)(fleet_member_ns(m) / 1000));
+}
+
+/* Times of single faults cannot be summed. */
+static bool is_sum(const char *field, const json_t *value)
+{
+	size_t size = strlen(field);
+
+	return json_is_integer(value) && (size < 3 || strcmp(field + size - 3, "_ns"));
+}
+
+static void add_fields(json_t *sums, const json_t *object)
+{
+	const char *field;
+	const json_t *value;
+
+	json_object_foreach((json_t *)(uintptr_t)object, field, value)
+		if (is_sum(field, value))
+			json_object_set_new(sums, field,
+					    json_integer(json_integer_value(json_object_get(sums, field)) + json_integer_value(value)));
+}
+
+/* Of what the scavenger has for each guest; NULL where there is none. */
+static json_t *scavenger_sums(const json_t *guests)
+{
+	json_t *sums = NULL;
+
+	for (size_t i = 0; i < json_array_size(guests); i++) {
+		const json_t *object = json_object_get(json_array_get(guests, i), "scavenger");
+
+		if (object && !sums)
+			sums = json_object();
+		add_fields(sums, object);
+	}
+	return sums;
 }
 
 static json_t *fleet_object(const struct fleet *f)
@@ -132,8 +176,8 @@ static json_t *fleet_object(const struct fleet *f)
 		json_decref(guests);
 		return only;
 	}
-	return json_pack("{s:i, s:I, s:I, s:o}", "count", (int)f->count, "positions", (json_int_t)positions, "wall_us",
-			 (json_int_t)(f->count ? (end - start) / 1000 : 0), "guests", guests);
+	return json_pack("{s:i, s:I, s:I, s:o*, s:o}", "count", (int)f->count, "positions", (json_int_t)positions, "wall_us",
+			 (json_int_t)(f->count ? (end - start) / 1000 : 0), "scavenger", scavenger_sums(guests), "guests", guests);
 }
 
 FILE *stats_open(const char *path)

@@ -100,15 +100,45 @@ int uffd_read(int fd, struct uffd_fault *faults)
 }
 
 /*
- * What an ioctl that fills a range said: how far it got, in `done` (the kernel writes a negative errno there when it got
- * nowhere). It stops at a page that is present, which is passed over, and wherever it likes (EAGAIN), to be called again.
+ * Where an ioctl on a range has got to. The kernel does it within one mapping only (UFFDIO_WRITEPROTECT before Linux 6.4, the others
+ * everywhere), and RAM may be of many (userfault_exchange.h), whose borders are nobody's business but the kernel's: so it is tried
+ * with less where it says ENOENT.
  */
-static int advance(uint64_t *at, int64_t done, int error)
+struct progress {
+	uint64_t at, size; /* of the range */
+	uint64_t most;	   /* that are tried at a time */
+};
+
+static struct progress start(uint64_t size)
+{
+	return (struct progress){.size = size, .most = size};
+}
+
+static uint64_t next_size(const struct progress *p)
+{
+	uint64_t left = p->size - p->at;
+
+	return left < p->most ? left : p->most;
+}
+
+static void advance(struct progress *p, uint64_t done)
+{
+	p->at += done;
+	p->most = p->size;
+}
+
+/*
+ * What the ioctl said: how far it got, in `done` (the kernel writes a negative errno there when it got nowhere). It stops at a page
+ * that is present, which is passed over, and wherever it likes (EAGAIN), to be called again.
+ */
+static int go_on(struct progress *p, int64_t done, int error)
 {
 	if (done > 0)
-		*at += (uint64_t)done;
+		advance(p, (uint64_t)done);
 	else if (error == EEXIST)
-		*at += PAGE_SIZE;
+		advance(p, PAGE_SIZE);
+	else if (error == ENOENT && next_size(p) > PAGE_SIZE)
+		p->most = next_size(p) / PAGE_SIZE / 2 * PAGE_SIZE;
 	else if (error != EAGAIN)
 		return -error;
 	return 0;
@@ -118,15 +148,15 @@ int uffd_copy(int fd, void *hva, const void *bytes, uint64_t size, bool protect)
 {
 	int r = 0;
 
-	for (uint64_t at = 0; at < size && r == 0;) {
+	for (struct progress p = start(size); p.at < size && r == 0;) {
 		struct uffdio_copy c = {
-			.dst = (uintptr_t)hva + at, .src = (uintptr_t)bytes + at, .len = size - at,
+			.dst = (uintptr_t)hva + p.at, .src = (uintptr_t)bytes + p.at, .len = next_size(&p),
 			.mode = protect ? UFFDIO_COPY_MODE_WP : 0,
 		};
 
 		if (!ioctl(fd, UFFDIO_COPY, &c))
-			return 0;
-		r = advance(&at, c.copy, errno);
+			c.copy = (int64_t)c.len;
+		r = go_on(&p, c.copy, errno);
 	}
 	return r;
 }
@@ -135,27 +165,30 @@ int uffd_zero(int fd, void *hva, uint64_t size)
 {
 	int r = 0;
 
-	for (uint64_t at = 0; at < size && r == 0;) {
-		struct uffdio_zeropage z = {.range = {.start = (uintptr_t)hva + at, .len = size - at}};
+	for (struct progress p = start(size); p.at < size && r == 0;) {
+		struct uffdio_zeropage z = {.range = {.start = (uintptr_t)hva + p.at, .len = next_size(&p)}};
 
 		if (!ioctl(fd, UFFDIO_ZEROPAGE, &z))
-			return 0;
-		r = advance(&at, z.zeropage, errno);
+			z.zeropage = (int64_t)z.range.len;
+		r = go_on(&p, z.zeropage, errno);
 	}
 	return r;
 }
 
 int uffd_protect(int fd, void *hva, uint64_t size, bool on)
 {
-	struct uffdio_writeprotect p = {
-		.range = {.start = (uintptr_t)hva, .len = size},
-		.mode = on ? UFFDIO_WRITEPROTECT_MODE_WP : 0,
-	};
+	int r = 0;
 
-	while (ioctl(fd, UFFDIO_WRITEPROTECT, &p))
-		if (errno != EAGAIN)
-			return -errno;
-	return 0;
+	for (struct progress p = start(size); p.at < size && r == 0;) {
+		struct uffdio_writeprotect w = {
+			.range = {.start = (uintptr_t)hva + p.at, .len = next_size(&p)},
+			.mode = on ? UFFDIO_WRITEPROTECT_MODE_WP : 0,
+		};
+		int64_t done = ioctl(fd, UFFDIO_WRITEPROTECT, &w) ? 0 : (int64_t)w.range.len;
+
+		r = go_on(&p, done, errno);
+	}
+	return r;
 }
 
 void uffd_wake(int fd, void *hva, uint64_t size)

@@ -28,7 +28,7 @@ void userfault_init(struct userfault *u, struct mem *m, void (*failed)(void *arg
 {
 	*u = (struct userfault){
 		.mem = m, .failed = failed, .arg = arg, .deadline_ms = USERFAULT_DEADLINE_MS,
-		.fd = -1, .stop_fd = -1, .pagemap_fd = -1,
+		.fd = -1, .stop_fd = -1, .pagemap_fd = -1, .brings = -1,
 	};
 	pthread_mutex_init(&u->lock, NULL);
 	pthread_cond_init(&u->claim_ended, NULL);
@@ -44,8 +44,10 @@ static void unregister(struct userfault *u)
 
 void userfault_settle(struct userfault *u)
 {
-	bool needed = u->absent_count || u->claims;
+	bool needed = u->claims || u->brings >= 0;
 
+	for (unsigned int i = 0; i < USERFAULT_PAGERS; i++)
+		needed |= u->source[i].count != 0;
 	for (unsigned int i = 0; i < USERFAULT_GUARDS; i++)
 		needed |= u->guard[i] != NULL;
 	if (u->registered && !needed)
@@ -90,8 +92,8 @@ static void look(struct watchdog_entry *e)
 	for (struct userfault_claim *c = u->claims; c; c = c->next)
 		if (c->since_ns && ++c->looks == LOOKS)
 			userfault_fail(u, "guest RAM: page 0x%" PRIx64 " was not there within %u ms%s%s",
-				       mem_page_gpa(u->mem, c->first), u->deadline_ms, c->absent ? ": " : "",
-				       c->absent ? u->pager->name : "");
+				       mem_page_gpa(u->mem, c->first), u->deadline_ms, c->source ? ": " : "",
+				       c->source ? c->source->pager->name : "");
 	pthread_mutex_unlock(&u->lock);
 }
 
@@ -101,30 +103,30 @@ static void answered(struct userfault *u, struct userfault_claim *c)
 	userfault_unclaim(u, c);
 }
 
-static void tell_pager(const struct userfault *u, uint64_t page, unsigned int pages)
+static void tell_touched(const struct userfault *u, struct pager *p, uint64_t page, unsigned int pages)
 {
-	if (u->pager && u->pager->touched)
-		u->pager->touched(u->pager, mem_page_gpa(u->mem, page), pages);
+	if (p && p->touched)
+		p->touched(p, mem_page_gpa(u->mem, page), pages);
 }
 
-static void answer_absent(struct userfault *u, uint64_t page, uint64_t since)
+static void answer_absent(struct userfault *u, const struct userfault_source *s, uint64_t page, uint64_t since)
 {
 	struct userfault_claim c;
 	const void *bytes = NULL;
 	int n;
 
-	userfault_claim(u, &c, page, u->pager->ahead, false);
+	userfault_claim(u, &c, page, s->pager->ahead, false);
 	c.since_ns = since;
 	pthread_mutex_unlock(&u->lock);
-	n = userfault_fetch(u, c.first, c.count, u->buffer, &bytes);
+	n = userfault_fetch(u, s, c.first, c.count, u->buffer, &bytes);
 	pthread_mutex_lock(&u->lock);
 	if (n < 0) {
-		userfault_fail(u, "guest RAM: page 0x%" PRIx64 " is lost: %s: %s", mem_page_gpa(u->mem, page), u->pager->name,
+		userfault_fail(u, "guest RAM: page 0x%" PRIx64 " is lost: %s: %s", mem_page_gpa(u->mem, page), s->pager->name,
 			       strerrordesc_np(-n));
-	} else if (!u->failing && userfault_install(u, &c, (unsigned int)n, bytes) == 0) {
+	} else if (!u->failing && userfault_install(u, &c, (unsigned int)n, bytes, true) == 0) {
 		u->stats.fetched++;
 		u->stats.ahead += (unsigned int)n - 1;
-		tell_pager(u, c.first, (unsigned int)n);
+		tell_touched(u, s->pager, c.first, (unsigned int)n);
 	}
 	answered(u, &c);
 }
@@ -161,23 +163,25 @@ static void answer_untouched(struct userfault *u, uint64_t page, uint64_t since)
 		userfault_tell_guards(u, &c, page, NULL, 1);
 		pthread_mutex_lock(&u->lock);
 	}
-	if (!u->failing && userfault_install(u, &c, 1, NULL) == 0) {
+	if (!u->failing && userfault_install(u, &c, 1, NULL, true) == 0) {
 		u->stats.zeroed++;
-		tell_pager(u, page, 1);
+		for (unsigned int i = 0; i < USERFAULT_PAGERS; i++)
+			tell_touched(u, u->source[i].pager, page, 1);
 	}
 	answered(u, &c);
 }
 
 /*
  * Two threads may have touched the same page, and the second one's fault is still here when the first has been answered and
- * the page was written and protected again: then it is not untouched, and its fault is old.
+ * the page was written and protected again: then it is not untouched, and its fault is old. So it is if a file's page is shown there
+ * by now, which need not be in the page table for that.
  */
 static void answer_missing(struct userfault *u, uint64_t page, uint64_t since)
 {
-	bool touched = false;
+	bool touched = userfault_test(u->shown, page);
 	int r = 0;
 
-	if (userfault_guards_of(u, page))
+	if (!touched && userfault_guards_of(u, page))
 		r = userfault_touched(u, page, 1, &touched);
 	if (r < 0) {
 		userfault_fail(u, "guest RAM: page 0x%" PRIx64 ": /proc/self/pagemap: %s", mem_page_gpa(u->mem, page),
@@ -201,11 +205,12 @@ static void answer(struct userfault *u, const struct uffd_fault *f, uint64_t sin
 {
 	uint64_t page = mem_page_at(u->mem, f->hva);
 	struct userfault_claim *claim = userfault_claimed(u, page, 1);
+	const struct userfault_source *source = userfault_source_of(u, page);
 
 	if (claim)
 		leave(u, claim, since);
-	else if (userfault_test(u->absent, page))
-		answer_absent(u, page, since);
+	else if (source)
+		answer_absent(u, source, page, since);
 	else if (f->protect)
 		answer_protected(u, page, since);
 	else
@@ -295,19 +300,16 @@ static int register_all(struct userfault *u)
 	return r;
 }
 
+int userfault_open(struct userfault *u)
+{
+	return u->open ? 0 : open_all(u);
+}
+
 int userfault_need(struct userfault *u)
 {
-	int r = u->open ? 0 : open_all(u);
-
-	if (r < 0)
-		return r;
-	pthread_mutex_lock(&u->lock);
 	if (u->failing)
-		r = -ECANCELED;
-	else if (!u->registered)
-		r = register_all(u);
-	pthread_mutex_unlock(&u->lock);
-	return r;
+		return -ECANCELED;
+	return u->registered ? 0 : register_all(u);
 }
 
 static void close_all(struct userfault *u)
@@ -330,7 +332,9 @@ void userfault_destroy(struct userfault *u)
 		close_all(u);
 	if (u->pagemap_fd >= 0)
 		close(u->pagemap_fd);
-	free(u->absent);
+	for (unsigned int i = 0; i < USERFAULT_PAGERS; i++)
+		free(u->source[i].absent);
+	free(u->shown);
 	pthread_cond_destroy(&u->claim_ended);
 	pthread_mutex_destroy(&u->lock);
 	u->open = false;

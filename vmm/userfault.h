@@ -33,6 +33,7 @@ struct userfault_claim;
 
 #define USERFAULT_RUN 64u /* pages that are fetched or saved at a time, at most */
 #define USERFAULT_GUARDS 4u
+#define USERFAULT_PAGERS 2u
 #define USERFAULT_DEADLINE_MS 5000u
 
 /*
@@ -59,6 +60,13 @@ struct userfault_stats {
 	struct latency answer; /* from reading a fault to its end, those that the serving thread answered */
 };
 
+/* A pager and the pages that it has; a page is one's at most. */
+struct userfault_source {
+	struct pager *pager; /* NULL = none yet */
+	uint64_t *absent;    /* one bit a page */
+	uint64_t count;
+};
+
 struct userfault {
 	struct mem *mem;
 	void (*failed)(void *arg, const char *reason);
@@ -74,9 +82,10 @@ struct userfault {
 	pthread_mutex_t lock; /* of all below */
 	pthread_cond_t claim_ended;
 	bool registered, failing;
-	struct pager *pager;
-	uint64_t *absent; /* one bit a page: the pager has it */
-	uint64_t absent_count;
+	struct userfault_source source[USERFAULT_PAGERS];
+	uint64_t *shown; /* one bit a page: something of a file is mapped there (userfault_exchange.h); NULL = nowhere */
+	int brings;	 /* number of the source whose pager has what is exchanged for nothing; -1: nothing was ever exchanged */
+	bool exchanging;
 	struct userfault_guard *guard[USERFAULT_GUARDS];
 	struct userfault_claim *claims;
 	struct userfault_stats stats;
@@ -93,13 +102,20 @@ void userfault_destroy(struct userfault *u);
 
 /*
  * Own thread of the vCPU, guest not running: all of [gpa, gpa + size), whole pages of one region, is to come from p from now on;
- * what is in RAM is dropped. All absent pages have the same pager; it stays until userfault_destroy(). Returns 0, -EBUSY if a
- * page is pinned, or is being fetched or saved (nothing is done), or a logged -errno.
+ * what is in RAM is dropped. There are at most USERFAULT_PAGERS pagers, which stay until userfault_destroy(). Returns 0, -EBUSY if
+ * a page is pinned, absent for another pager, or is being fetched, saved or held (nothing is done), or a logged -errno.
  */
 int userfault_absent(struct userfault *u, struct pager *p, uint64_t gpa, uint64_t size);
 
 /* How many pages are absent. Any thread. */
 uint64_t userfault_absent_count(struct userfault *u);
+
+/*
+ * Any thread but those that serve: says what the page at gpa holds, and at most `pages` - 1 behind it in its region, and leaves them
+ * absent if they are. Returns of how many it did, or a logged -errno. *bytes is set to their bytes, in `buffer` (room for USERFAULT_RUN
+ * pages), in the pager's memory (until its next call by this thread), or in RAM where they are present; or to NULL: they are zero.
+ */
+int userfault_peek(struct userfault *u, uint64_t gpa, unsigned int pages, void *buffer, const void **bytes);
 
 /*
  * Any thread but those that serve: brings in what is absent in the range, USERFAULT_RUN pages at a time in `buffer` (which has

@@ -1,6 +1,7 @@
 #include "vmm/userfault_claim.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -25,13 +26,12 @@ uint64_t userfault_words(const struct userfault *u)
 	return u->mem->size / PAGE_SIZE / USERFAULT_WORD_BITS + 1;
 }
 
-static bool take(uint64_t *bits, uint64_t page)
+struct userfault_source *userfault_source_of(struct userfault *u, uint64_t page)
 {
-	bool was = userfault_test(bits, page);
-
-	if (was)
-		bits[page / USERFAULT_WORD_BITS] &= ~(1ull << page % USERFAULT_WORD_BITS);
-	return was;
+	for (unsigned int i = 0; i < USERFAULT_PAGERS; i++)
+		if (userfault_test(u->source[i].absent, page))
+			return &u->source[i];
+	return NULL;
 }
 
 unsigned int userfault_guards_of(const struct userfault *u, uint64_t page)
@@ -52,9 +52,9 @@ struct userfault_claim *userfault_claimed(const struct userfault *u, uint64_t fi
 	return NULL;
 }
 
-static bool is_alike(const struct userfault *u, const struct userfault_claim *c, unsigned int guards, uint64_t page)
+static bool is_alike(struct userfault *u, const struct userfault_claim *c, unsigned int guards, uint64_t page)
 {
-	return userfault_test(u->absent, page) == c->absent && userfault_guards_of(u, page) == guards &&
+	return userfault_source_of(u, page) == c->source && userfault_guards_of(u, page) == guards &&
 	       !userfault_claimed(u, page, 1);
 }
 
@@ -63,7 +63,7 @@ void userfault_claim(struct userfault *u, struct userfault_claim *c, uint64_t pa
 	unsigned int guards = userfault_guards_of(u, page);
 	uint64_t room = mem_page_room(u->mem, page);
 
-	*c = (struct userfault_claim){.first = page, .count = 1, .absent = userfault_test(u->absent, page)};
+	*c = (struct userfault_claim){.first = page, .count = 1, .source = userfault_source_of(u, page)};
 	max = max < room ? max : room;
 	while (c->count < max && is_alike(u, c, guards, page + c->count))
 		c->count++;
@@ -71,7 +71,7 @@ void userfault_claim(struct userfault *u, struct userfault_claim *c, uint64_t pa
 		c->guards = guards;
 		for (unsigned int i = 0; i < USERFAULT_GUARDS; i++)
 			for (uint64_t n = 0; guards >> i & 1 && n < c->count; n++)
-				u->guard[i]->left -= take(u->guard[i]->pages, page + n);
+				u->guard[i]->left -= userfault_take(u->guard[i]->pages, page + n);
 	}
 	c->next = u->claims;
 	u->claims = c;
@@ -142,10 +142,11 @@ static int populate(const void *bytes, uint64_t size)
 	return madvise((void *)start, end - start, MADV_POPULATE_READ) && errno != EINVAL ? -errno : 0;
 }
 
-int userfault_fetch(struct userfault *u, uint64_t page, unsigned int count, void *buffer, const void **bytes)
+int userfault_fetch(struct userfault *u, const struct userfault_source *s, uint64_t page, unsigned int count, void *buffer,
+		    const void **bytes)
 {
 	uint64_t gpa = mem_page_gpa(u->mem, page);
-	int n = u->pager->fetch(u->pager, gpa, count, buffer, bytes), r = 0;
+	int n = s->pager->fetch(s->pager, gpa, count, buffer, bytes), r = 0;
 
 	if (n < 0)
 		return n;
@@ -153,12 +154,13 @@ int userfault_fetch(struct userfault *u, uint64_t page, unsigned int count, void
 	if (*bytes && *bytes != buffer)
 		r = populate(*bytes, (uint64_t)n * PAGE_SIZE);
 	if (r < 0)
-		return log_errno(-r, "%s: page 0x%" PRIx64, u->pager->name, gpa);
+		return log_errno(-r, "%s: page 0x%" PRIx64, s->pager->name, gpa);
 	return n;
 }
 
-static int install_zero(struct userfault *u, uint8_t *hva, unsigned int pages, bool protect)
+int userfault_zero(struct userfault *u, uint64_t page, unsigned int pages, bool protect)
 {
+	uint8_t *hva = hva_of(u, page);
 	int r = 0;
 
 	if (!protect)
@@ -168,7 +170,18 @@ static int install_zero(struct userfault *u, uint8_t *hva, unsigned int pages, b
 	return r;
 }
 
-int userfault_install(struct userfault *u, const struct userfault_claim *c, unsigned int n, const void *bytes)
+/* The pages are not its pager's any more. */
+static void leave_source(struct userfault *u, const struct userfault_claim *c, unsigned int n, bool fault)
+{
+	struct pager *p = c->source->pager;
+
+	for (unsigned int i = 0; i < n; i++)
+		c->source->count -= userfault_take(c->source->absent, c->first + i);
+	if (p->brought)
+		p->brought(p, mem_page_gpa(u->mem, c->first), n, fault);
+}
+
+int userfault_install(struct userfault *u, const struct userfault_claim *c, unsigned int n, const void *bytes, bool fault)
 {
 	bool wanted;
 	int r = 0;
@@ -180,18 +193,25 @@ int userfault_install(struct userfault *u, const struct userfault_claim *c, unsi
 		if (bytes)
 			r = uffd_copy(u->fd, hva, (const uint8_t *)bytes + at * PAGE_SIZE, part * PAGE_SIZE, wanted);
 		else
-			r = install_zero(u, hva, part, wanted);
+			r = userfault_zero(u, c->first + at, part, wanted);
 	}
 	if (r < 0) {
 		userfault_fail(u, "guest RAM: page 0x%" PRIx64 " cannot be brought in: %s", mem_page_gpa(u->mem, c->first),
 			       strerrordesc_np(-r));
 		return r;
 	}
-	for (unsigned int i = 0; c->absent && i < n; i++)
-		u->absent_count -= take(u->absent, c->first + i);
+	if (c->source)
+		leave_source(u, c, n, fault);
 	if (n < c->count)
 		uffd_wake(u->fd, hva_of(u, c->first + n), (c->count - n) * PAGE_SIZE);
 	return 0;
+}
+
+int userfault_open_pagemap(struct userfault *u)
+{
+	if (u->pagemap_fd < 0)
+		u->pagemap_fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+	return u->pagemap_fd < 0 ? log_errno(errno, "/proc/self/pagemap") : 0;
 }
 
 int userfault_touched(const struct userfault *u, uint64_t page, unsigned int pages, bool *touched)
@@ -202,6 +222,6 @@ int userfault_touched(const struct userfault *u, uint64_t page, unsigned int pag
 	if (n != (ssize_t)want)
 		return n < 0 ? -errno : -EIO;
 	for (unsigned int i = 0; i < pages; i++)
-		touched[i] = entry[i] & PAGEMAP_HELD;
+		touched[i] = entry[i] & PAGEMAP_HELD || userfault_test(u->shown, page + i);
 	return 0;
 }

@@ -1,5 +1,4 @@
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,24 +20,16 @@ static unsigned int number_of(const struct userfault *u, const struct userfault_
 	return i;
 }
 
-/* What tells untouched pages from others; asked only for guards. */
-static int open_pagemap(struct userfault *u)
-{
-	if (u->pagemap_fd < 0)
-		u->pagemap_fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
-	return u->pagemap_fd < 0 ? log_errno(errno, "/proc/self/pagemap") : 0;
-}
-
 int userfault_guard_add(struct userfault *u, struct userfault_guard *g)
 {
 	unsigned int i = number_of(u, NULL);
-	int r = open_pagemap(u);
+	int r = userfault_open_pagemap(u);
 
 	if (r < 0)
 		return r;
 	if (i == USERFAULT_GUARDS)
 		return log_errno(EBUSY, "guest RAM: more than %u want to save pages", USERFAULT_GUARDS);
-	r = userfault_need(u);
+	r = userfault_open(u);
 	if (r < 0)
 		return r;
 	g->pages = calloc(userfault_words(u), sizeof(*g->pages));
@@ -46,16 +37,22 @@ int userfault_guard_add(struct userfault *u, struct userfault_guard *g)
 		return log_errno(ENOMEM, "a bit for each page of guest RAM");
 	g->left = g->cursor = 0;
 	pthread_mutex_lock(&u->lock);
-	u->guard[i] = g;
+	r = userfault_need(u);
+	if (r == 0)
+		u->guard[i] = g;
 	pthread_mutex_unlock(&u->lock);
-	return 0;
+	if (r == 0)
+		return 0;
+	free(g->pages);
+	g->pages = NULL;
+	return r;
 }
 
 static void want(struct userfault_guard *g, uint64_t first, uint64_t end)
 {
 	for (uint64_t page = first; page < end; page++) {
 		g->left += !userfault_test(g->pages, page);
-		g->pages[page / USERFAULT_WORD_BITS] |= 1ull << page % USERFAULT_WORD_BITS;
+		userfault_set(g->pages, page);
 	}
 }
 
@@ -113,12 +110,23 @@ static int save_absent(struct userfault *u, const struct userfault_claim *c, voi
 	for (unsigned int done = 0; done < c->count; done += (unsigned int)n) {
 		const void *bytes = NULL;
 
-		n = userfault_fetch(u, c->first + done, c->count - done, buffer, &bytes);
+		n = userfault_fetch(u, c->source, c->first + done, c->count - done, buffer, &bytes);
 		if (n < 0)
 			return n;
 		userfault_tell_guards(u, c, c->first + done, bytes, (unsigned int)n);
 	}
 	return 0;
+}
+
+/* Most pages that are not are told by their first word. Those of the host's zero page need no room in a copy. */
+static bool is_zero(const uint8_t *page)
+{
+	const uint64_t *words = __builtin_assume_aligned(page, PAGE_SIZE);
+
+	for (unsigned int i = 0; i < PAGE_SIZE / sizeof(*words); i++)
+		if (__atomic_load_n(&words[i], __ATOMIC_RELAXED))
+			return false;
+	return true;
 }
 
 static int save_present(struct userfault *u, const struct userfault_claim *c)
@@ -128,6 +136,8 @@ static int save_present(struct userfault *u, const struct userfault_claim *c)
 
 	if (r < 0)
 		return log_errno(-r, "/proc/self/pagemap");
+	for (unsigned int n = 0; n < c->count; n++)
+		touched[n] = touched[n] && !is_zero(mem_page_hva(u->mem, c->first + n));
 	for (unsigned int n = 0, end; n < c->count; n = end) {
 		for (end = n + 1; end < c->count && touched[end] == touched[n];)
 			end++;
@@ -144,10 +154,10 @@ static int save_run(struct userfault *u, uint64_t page, void *buffer)
 
 	userfault_claim(u, &c, page, USERFAULT_RUN, true);
 	pthread_mutex_unlock(&u->lock);
-	r = c.absent ? save_absent(u, &c, buffer) : save_present(u, &c);
+	r = c.source ? save_absent(u, &c, buffer) : save_present(u, &c);
 	pthread_mutex_lock(&u->lock);
 	u->stats.saved_behind += c.count;
-	if (!c.absent)
+	if (!c.source)
 		userfault_let_write(u, &c);
 	else if (!u->failing)
 		uffd_wake(u->fd, mem_page_hva(u->mem, c.first), c.count * PAGE_SIZE);
@@ -200,7 +210,7 @@ static void let_all_write(struct userfault *u, struct userfault_guard *g)
 
 		userfault_claim(u, &c, page, USERFAULT_RUN, false);
 		for (unsigned int n = 0; n < c.count; n++)
-			g->pages[(page + n) / USERFAULT_WORD_BITS] &= ~(1ull << (page + n) % USERFAULT_WORD_BITS);
+			userfault_take(g->pages, page + n);
 		g->left -= c.count;
 		userfault_let_write(u, &c);
 		userfault_unclaim(u, &c);

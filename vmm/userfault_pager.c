@@ -1,7 +1,6 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
-#include <sys/mman.h>
 
 #include "vmm/ensure.h"
 #include "vmm/log.h"
@@ -9,8 +8,7 @@
 #include "vmm/uffd.h"
 #include "vmm/userfault_claim.h"
 
-/* What a range of whole pages of RAM is in page numbers. */
-static void to_pages(const struct userfault *u, uint64_t gpa, uint64_t size, uint64_t *first, uint64_t *end)
+void userfault_range(const struct userfault *u, uint64_t gpa, uint64_t size, uint64_t *first, uint64_t *end)
 {
 	ensure(size && gpa % PAGE_SIZE == 0 && size % PAGE_SIZE == 0);
 	*first = mem_page_number(u->mem, gpa);
@@ -18,25 +16,43 @@ static void to_pages(const struct userfault *u, uint64_t gpa, uint64_t size, uin
 	ensure(mem_page_room(u->mem, *first) >= size / PAGE_SIZE);
 }
 
-static int drop(struct userfault *u, uint64_t first, uint64_t end)
+int userfault_source_add(struct userfault *u, struct pager *p)
 {
-	if (madvise(mem_page_hva(u->mem, first), (end - first) * PAGE_SIZE, MADV_DONTNEED))
-		return log_errno(errno, "guest RAM: drop pages");
-	for (uint64_t page = first; page < end; page++) {
-		u->absent_count += !userfault_test(u->absent, page);
-		u->absent[page / USERFAULT_WORD_BITS] |= 1ull << page % USERFAULT_WORD_BITS;
-	}
-	return 0;
+	unsigned int i = 0;
+
+	while (i < USERFAULT_PAGERS && u->source[i].pager && u->source[i].pager != p)
+		i++;
+	ensure(i < USERFAULT_PAGERS && p->ahead >= 1 && p->ahead <= USERFAULT_RUN);
+	if (!u->source[i].absent)
+		u->source[i].absent = calloc(userfault_words(u), sizeof(*u->source[i].absent));
+	if (!u->source[i].absent)
+		return log_errno(ENOMEM, "a bit for each page of guest RAM");
+	/* Fetches read it without the lock, once there are pages. */
+	if (!u->source[i].pager)
+		u->source[i].pager = p;
+	return (int)i;
 }
 
-static int set_pager(struct userfault *u, struct pager *p)
+/* Whether none of the pages is somebody's work, or another pager's. */
+static bool are_free(struct userfault *u, const struct userfault_source *s, uint64_t first, uint64_t end)
 {
-	ensure((!u->pager || u->pager == p) && p->ahead >= 1 && p->ahead <= USERFAULT_RUN);
-	if (!u->pager)
-		u->pager = p;
-	if (!u->absent)
-		u->absent = calloc(userfault_words(u), sizeof(*u->absent));
-	return u->absent ? 0 : log_errno(ENOMEM, "a bit for each page of guest RAM");
+	for (const struct userfault_source *other = u->source; other < u->source + USERFAULT_PAGERS; other++)
+		for (uint64_t page = first; other != s && other->count && page < end; page++)
+			if (userfault_test(other->absent, page))
+				return false;
+	return !userfault_claimed(u, first, end - first);
+}
+
+static int make_absent(struct userfault *u, struct pager *p, uint64_t first, uint64_t end)
+{
+	int i = userfault_source_add(u, p), r;
+
+	if (i < 0)
+		return i;
+	if (!are_free(u, &u->source[i], first, end))
+		return -EBUSY;
+	r = userfault_drop(u, &u->source[i], first, end - first);
+	return r < 0 ? log_errno(-r, "guest RAM: drop pages") : 0;
 }
 
 int userfault_absent(struct userfault *u, struct pager *p, uint64_t gpa, uint64_t size)
@@ -44,19 +60,28 @@ int userfault_absent(struct userfault *u, struct pager *p, uint64_t gpa, uint64_
 	uint64_t first, end;
 	int r;
 
-	to_pages(u, gpa, size, &first, &end);
+	userfault_range(u, gpa, size, &first, &end);
 	if (mem_is_pinned(u->mem, gpa, size))
 		return -EBUSY;
-	r = userfault_need(u);
+	r = userfault_open(u);
 	if (r < 0)
 		return r;
 	pthread_mutex_lock(&u->lock);
-	r = set_pager(u, p);
+	r = userfault_need(u);
 	if (r == 0)
-		r = userfault_claimed(u, first, end - first) ? -EBUSY : drop(u, first, end);
+		r = make_absent(u, p, first, end);
 	userfault_settle(u);
 	pthread_mutex_unlock(&u->lock);
 	return r;
+}
+
+static uint64_t count_absent(const struct userfault *u)
+{
+	uint64_t count = 0;
+
+	for (unsigned int i = 0; i < USERFAULT_PAGERS; i++)
+		count += u->source[i].count;
+	return count;
 }
 
 uint64_t userfault_absent_count(struct userfault *u)
@@ -64,18 +89,32 @@ uint64_t userfault_absent_count(struct userfault *u)
 	uint64_t count;
 
 	pthread_mutex_lock(&u->lock);
-	count = u->absent_count;
+	count = count_absent(u);
 	pthread_mutex_unlock(&u->lock);
 	return count;
+}
+
+static uint64_t absent_from(const struct userfault *u, uint64_t page)
+{
+	uint64_t bits = 0;
+
+	for (unsigned int i = 0; i < USERFAULT_PAGERS; i++)
+		if (u->source[i].absent)
+			bits |= u->source[i].absent[page / USERFAULT_WORD_BITS] >> page % USERFAULT_WORD_BITS;
+	return bits;
 }
 
 /* Under the lock: the next absent page from `page` on that nobody is bringing; `end` if there is none. */
 static uint64_t next_absent(const struct userfault *u, uint64_t page, uint64_t end)
 {
-	while (page < end && (!userfault_test(u->absent, page) || userfault_claimed(u, page, 1)))
-		page += u->absent[page / USERFAULT_WORD_BITS] >> page % USERFAULT_WORD_BITS ? 1 :
-			USERFAULT_WORD_BITS - page % USERFAULT_WORD_BITS;
-	return page < end ? page : end;
+	while (page < end) {
+		uint64_t bits = absent_from(u, page);
+
+		if (bits & 1 && !userfault_claimed(u, page, 1))
+			return page;
+		page += bits ? 1 : USERFAULT_WORD_BITS - page % USERFAULT_WORD_BITS;
+	}
+	return end;
 }
 
 /* Under the lock, which is let go meanwhile: brings a run of absent pages. Returns how many, or -errno. */
@@ -87,14 +126,14 @@ static int bring(struct userfault *u, uint64_t page, uint64_t max, void *buffer)
 
 	userfault_claim(u, &c, page, max < USERFAULT_RUN ? max : USERFAULT_RUN, false);
 	pthread_mutex_unlock(&u->lock);
-	n = userfault_fetch(u, c.first, c.count, buffer, &bytes);
+	n = userfault_fetch(u, c.source, c.first, c.count, buffer, &bytes);
 	pthread_mutex_lock(&u->lock);
 	if (u->failing)
 		n = -ECANCELED;
 	else if (n < 0)
 		/* Who waits for one of them asks the pager again, and RAM is lost only if that fails, too. */
 		uffd_wake(u->fd, mem_page_hva(u->mem, page), c.count * PAGE_SIZE);
-	else if (userfault_install(u, &c, (unsigned int)n, bytes) < 0)
+	else if (userfault_install(u, &c, (unsigned int)n, bytes, false) < 0)
 		n = -ECANCELED;
 	else
 		u->stats.prefetched += (unsigned int)n;
@@ -107,9 +146,9 @@ int64_t userfault_prefetch(struct userfault *u, uint64_t gpa, uint64_t size, voi
 	uint64_t page, end;
 	int64_t brought = 0;
 
-	to_pages(u, gpa, size, &page, &end);
+	userfault_range(u, gpa, size, &page, &end);
 	pthread_mutex_lock(&u->lock);
-	while (u->absent_count && (page = next_absent(u, page, end)) < end) {
+	while (count_absent(u) && (page = next_absent(u, page, end)) < end) {
 		int n = u->failing ? -ECANCELED : bring(u, page, end - page, buffer);
 
 		if (n < 0) {
@@ -121,4 +160,51 @@ int64_t userfault_prefetch(struct userfault *u, uint64_t gpa, uint64_t size, voi
 	}
 	pthread_mutex_unlock(&u->lock);
 	return brought;
+}
+
+/* Under the lock: how many pages from here on are not absent, of at most so many. */
+static unsigned int present_run(struct userfault *u, uint64_t page, unsigned int max)
+{
+	unsigned int n = 0;
+
+	while (n < max && !userfault_source_of(u, page + n))
+		n++;
+	return n;
+}
+
+/* Under the lock, which is let go meanwhile. */
+static int peek_absent(struct userfault *u, uint64_t page, unsigned int max, void *buffer, const void **bytes)
+{
+	struct userfault_claim c;
+	int n;
+
+	userfault_claim(u, &c, page, max < USERFAULT_RUN ? max : USERFAULT_RUN, false);
+	pthread_mutex_unlock(&u->lock);
+	n = userfault_fetch(u, c.source, c.first, c.count, buffer, bytes);
+	pthread_mutex_lock(&u->lock);
+	if (!u->failing)
+		uffd_wake(u->fd, mem_page_hva(u->mem, page), c.count * PAGE_SIZE);
+	userfault_unclaim(u, &c);
+	return u->failing ? -ECANCELED : n;
+}
+
+int userfault_peek(struct userfault *u, uint64_t gpa, unsigned int pages, void *buffer, const void **bytes)
+{
+	uint64_t page = mem_page_number(u->mem, gpa);
+	int n;
+
+	ensure(pages && gpa % PAGE_SIZE == 0 && mem_page_room(u->mem, page) >= pages);
+	*bytes = NULL;
+	pthread_mutex_lock(&u->lock);
+	while (!u->failing && userfault_source_of(u, page) && userfault_claimed(u, page, 1))
+		pthread_cond_wait(&u->claim_ended, &u->lock);
+	n = (int)present_run(u, page, pages);
+	if (u->failing)
+		n = -ECANCELED;
+	else if (n)
+		*bytes = mem_page_hva(u->mem, page);
+	else
+		n = peek_absent(u, page, pages, buffer, bytes);
+	pthread_mutex_unlock(&u->lock);
+	return n;
 }

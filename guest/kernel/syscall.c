@@ -167,6 +167,11 @@ static uint64_t do_timer(struct process *process, uint64_t hz, uint64_t b, uint6
 	return process_timer(hz) ? 0 : FAILED;
 }
 
+static uint64_t do_guest(struct process *process, uint64_t a, uint64_t b, uint64_t c)
+{
+	return machine_boot()->vm_number;
+}
+
 static syscall_handler *const handlers[SYSCALL_COUNT] = {
 	[SYSCALL_EXIT] = do_exit,     [SYSCALL_WRITE] = do_write, [SYSCALL_READ] = do_read,
 	[SYSCALL_FORK] = do_fork,     [SYSCALL_SPAWN] = do_spawn, [SYSCALL_EXEC] = do_exec,
@@ -174,6 +179,7 @@ static syscall_handler *const handlers[SYSCALL_COUNT] = {
 	[SYSCALL_YIELD] = do_yield,   [SYSCALL_SLEEP] = do_sleep, [SYSCALL_CLOCK] = do_clock,
 	[SYSCALL_TICKS] = do_ticks,   [SYSCALL_PID] = do_pid,     [SYSCALL_STATS] = do_stats,
 	[SYSCALL_TIMER] = do_timer,   [SYSCALL_SHRINK] = do_shrink, [SYSCALL_ALIAS] = do_alias,
+	[SYSCALL_GUEST] = do_guest,
 };
 
 void syscall_trap(struct trap_frame *frame)

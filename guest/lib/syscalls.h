@@ -28,7 +28,8 @@
  * written at one place shows at the other, until a fork parts them.
  */
 #define SYSCALL_ALIAS 17
-#define SYSCALL_COUNT 18
+#define SYSCALL_GUEST 18 /* (): the number of the guest, 0 for the first of a command line */
+#define SYSCALL_COUNT 19
 
 /* What a waiter learns of a child that did not exit: this + the vector of the exception that killed it. */
 #define STATUS_KILLED 256

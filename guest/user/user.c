@@ -184,6 +184,11 @@ uint64_t ticks_now(void)
 	return (uint64_t)syscall(SYSCALL_TICKS, 0, 0, 0);
 }
 
+uint64_t guest_number(void)
+{
+	return (uint64_t)syscall(SYSCALL_GUEST, 0, 0, 0);
+}
+
 struct syscall_stats stats(void)
 {
 	struct syscall_stats result;

@@ -58,4 +58,5 @@ void sleep_ticks(uint64_t ticks);
 uint64_t clock_ns(void);
 uint64_t ticks_now(void);
 bool set_timer(uint64_t hz);
+uint64_t guest_number(void);
 struct syscall_stats stats(void);

@@ -29,6 +29,8 @@ void bench_fault(const struct bench *b, struct report *r);
 void bench_snapshot(const struct bench *b, struct report *r);
 void bench_checkpoint(const struct bench *b, struct report *r);
 void bench_clone(const struct bench *b, struct report *r);
+void bench_scavenger(const struct bench *b, struct report *r);
+void bench_ksm(const struct bench *b, struct report *r);
 
 /* calloc() that does not fail. */
 void *bench_alloc(size_t n, size_t size);

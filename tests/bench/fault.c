@@ -5,13 +5,11 @@
  */
 #include <err.h>
 #include <linux/userfaultfd.h>
-#include <poll.h>
-#include <pthread.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
-#include <unistd.h>
 
+#include "tests/bench/bare_fault.h"
 #include "tests/bench/bench.h"
 #include "tests/bench/report.h"
 #include "tests/bench/series.h"
@@ -26,13 +24,6 @@
 
 static uint8_t *source, *saved; /* what pages are brought from, and copied to */
 
-/* The floor. */
-struct bare_faults {
-	uint8_t *ram;
-	int fd, stop[2];
-	pthread_t thread;
-};
-
 struct faults {
 	struct mem mem;
 	struct userfault u;
@@ -40,58 +31,6 @@ struct faults {
 	uint8_t *buffer;
 	struct bare_faults bare;
 };
-
-static void answer_bare(const struct bare_faults *b, const struct uffd_msg *m)
-{
-	uint64_t at = (m->arg.pagefault.address & ~(PAGE_SIZE - 1)) - (uintptr_t)b->ram;
-	struct uffdio_copy copy = {.dst = (uintptr_t)b->ram + at, .src = (uintptr_t)source + at, .len = PAGE_SIZE};
-	struct uffdio_writeprotect open = {.range = {.start = (uintptr_t)b->ram + at, .len = PAGE_SIZE}};
-
-	if (!(m->arg.pagefault.flags & UFFD_PAGEFAULT_FLAG_WP)) {
-		if (ioctl(b->fd, UFFDIO_COPY, &copy))
-			err(1, "UFFDIO_COPY");
-		return;
-	}
-	memcpy(saved + at, b->ram + at, PAGE_SIZE);
-	if (ioctl(b->fd, UFFDIO_WRITEPROTECT, &open))
-		err(1, "UFFDIO_WRITEPROTECT");
-}
-
-static void *serve_bare(void *arg)
-{
-	struct bare_faults *b = arg;
-	struct pollfd fds[] = {{.fd = b->fd, .events = POLLIN}, {.fd = b->stop[0], .events = POLLIN}};
-	struct uffd_msg m;
-
-	for (;;) {
-		poll(fds, 2, -1);
-		if (fds[1].revents)
-			return NULL;
-		if (read(b->fd, &m, sizeof(m)) == sizeof(m))
-			answer_bare(b, &m);
-	}
-}
-
-static void start_bare(struct bare_faults *b)
-{
-	b->ram = mmap(NULL, BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	madvise(b->ram, BYTES, MADV_NOHUGEPAGE);
-	b->fd = uffd_open();
-	if (b->fd < 0 || uffd_register(b->fd, b->ram, BYTES) < 0 || pipe(b->stop) ||
-	    pthread_create(&b->thread, NULL, serve_bare, b))
-		errx(1, "no userfaultfd");
-}
-
-static void stop_bare(struct bare_faults *b)
-{
-	if (write(b->stop[1], "", 1) != 1)
-		err(1, "pipe");
-	pthread_join(b->thread, NULL);
-	close(b->fd);
-	close(b->stop[0]);
-	close(b->stop[1]);
-	munmap(b->ram, BYTES);
-}
 
 static int fetch(struct pager *p, uint64_t gpa, unsigned int pages, void *buffer, const void **bytes)
 {
@@ -124,12 +63,12 @@ static void start(struct faults *f)
 	f->guard.save = save;
 	if (userfault_guard_add(&f->u, &f->guard) < 0)
 		errx(1, "no userfaultfd");
-	start_bare(&f->bare);
+	bare_faults_start(&f->bare, BYTES, source, saved);
 }
 
 static void stop(struct faults *f)
 {
-	stop_bare(&f->bare);
+	bare_faults_stop(&f->bare);
 	userfault_guard_remove(&f->u, &f->guard);
 	userfault_destroy(&f->u);
 	mem_destroy(&f->mem);

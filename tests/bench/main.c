@@ -1,6 +1,6 @@
 /*
  * bench [--json] [--check] [--runs N] [--build DIR] [launch] [port-exit] [memory] [density] [shadow] [solo5] [disk] [disk-guest] [fault]
- *       [--mem MIB] [snapshot] [checkpoint] [clone]
+ *       [--mem MIB] [snapshot] [checkpoint] [clone] [scavenger] [ksm]
  *
  * Measures what Penumbra's build in DIR costs, beside a floor where there is one; all benchmarks
  * unless some are named.
@@ -35,6 +35,8 @@ static const struct {
 	{"snapshot", bench_snapshot},
 	{"checkpoint", bench_checkpoint},
 	{"clone", bench_clone},
+	{"scavenger", bench_scavenger},
+	{"ksm", bench_ksm},
 };
 
 #define BENCHMARK_COUNT (sizeof(benchmarks) / sizeof(*benchmarks))
@@ -152,7 +154,7 @@ int main(int argc, char **argv)
 	static const struct argp argp = {
 		.options = options, .parser = on_key, .args_doc = "[BENCHMARK…]",
 		.doc = "Measure all of launch, port-exit, memory, density, shadow, solo5, disk, disk-guest, fault, snapshot, "
-			"checkpoint and clone, or those that are named.",
+			"checkpoint, clone, scavenger and ksm, or those that are named.",
 	};
 	struct settings s = {.bench = {.runs = DEFAULT_RUNS, .mib = DEFAULT_MIB}};
 	char own[PATH_MAX], paths[PART_COUNT][PATH_MAX];

@@ -9,6 +9,7 @@
 #include "compare/column.h"
 #include "ept/ept.h"
 #include "ept/host_mmu.h"
+#include "tests/bench/grid.h"
 #include "vmm/program.h"
 
 #define CELL 40
@@ -18,6 +19,13 @@ void report_add(struct report *r, struct line line)
 	if (r->count == REPORT_MAX_LINES)
 		errx(1, "report: too many lines");
 	r->lines[r->count++] = line;
+}
+
+void report_add_grid(struct report *r, const struct grid *g)
+{
+	if (r->grid_count == REPORT_MAX_GRIDS)
+		errx(1, "report: too many tables");
+	r->grids[r->grid_count++] = g;
 }
 
 static bool judged(const struct line *l)
@@ -114,6 +122,8 @@ void report_table(const struct report *r)
 	for (unsigned int i = 0; i < r->count; i++)
 		print_line(&r->lines[i]);
 	putchar('\n');
+	for (unsigned int i = 0; i < r->grid_count; i++)
+		grid_print(r->grids[i]);
 }
 
 static json_t *spread_json(const struct spread *s)
@@ -142,14 +152,16 @@ static json_t *line_json(const struct line *l)
 
 void report_json(const struct report *r)
 {
-	json_t *lines = json_array(), *root;
+	json_t *lines = json_array(), *grids = json_array(), *root;
 	struct column host = this_host();
 
 	for (unsigned int i = 0; i < r->count; i++)
 		json_array_append_new(lines, line_json(&r->lines[i]));
-	root = json_pack("{s:s, s:I, s:s, s:s, s:o}", "cpu", host.cpu, "processors",
+	for (unsigned int i = 0; i < r->grid_count; i++)
+		json_array_append_new(grids, grid_json(r->grids[i]));
+	root = json_pack("{s:s, s:I, s:s, s:s, s:o, s:o}", "cpu", host.cpu, "processors",
 			 (json_int_t)sysconf(_SC_NPROCESSORS_ONLN), "kernel", host.kernel, "host_mmu",
-			 host.host_mmu, "results", lines);
+			 host.host_mmu, "results", lines, "tables", grids);
 	json_dumpf(root, stdout, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
 	putchar('\n');
 	json_decref(root);

@@ -17,13 +17,20 @@ struct line {
 };
 
 #define REPORT_MAX_LINES 80
+#define REPORT_MAX_GRIDS 4
+
+struct grid;
 
 struct report {
 	struct line lines[REPORT_MAX_LINES];
 	unsigned int count;
+	const struct grid *grids[REPORT_MAX_GRIDS]; /* tables of other columns, below the lines */
+	unsigned int grid_count;
 };
 
 void report_add(struct report *r, struct line line);
+
+void report_add_grid(struct report *r, const struct grid *g); /* stays the caller's, until the report is made */
 
 /* True if every line keeps its target. */
 bool report_kept(const struct report *r);

@@ -13,7 +13,7 @@ struct series series_new(unsigned int n)
 }
 
 /* Load that comes and goes meets both neighbours and cancels out, which it does not in a ratio of two medians. */
-static double neighbours_ratio(const struct series *s)
+double series_ratio(const struct series *s)
 {
 	const struct samples ours = {s->n, s->ours}, floor = {s->n, s->floor};
 	double *room = bench_alloc(s->n, sizeof(*room)), ratio = ratio_of_neighbours(&ours, &floor, room);
@@ -24,7 +24,7 @@ static double neighbours_ratio(const struct series *s)
 
 void series_report(struct series *s, struct report *r, struct line line)
 {
-	line.ratio = neighbours_ratio(s);
+	line.ratio = series_ratio(s);
 	if (!(line.ratio > 0))
 		errx(1, "%s: nothing to compare", line.what);
 	line.ours = spread_of_values(s->ours, s->n);

@@ -35,7 +35,7 @@ def commands():
 
 
 def options(command):
-    """Options of a command, from the program: name -> does it take a value?"""
+    """Options of a command, from the program: name -> must it have a value?"""
     found = re.findall(r"^ +(?:-.,? )? *--([\w-]+)(=?)", run(PROGRAM, command, "--help").stdout, re.MULTILINE)
     return {f"--{name}": bool(value) for name, value in found}
 
@@ -129,6 +129,14 @@ class Completion(unittest.TestCase):
                 answer = run(PROGRAM, "run", f"{name}={value}x" if value == "file:" else f"{name}={value}")
                 self.assertIn("no image named", answer.stderr, f"{name}={value}")
 
+    def test_offers_options_of_the_scavenger_that_are_taken(self):
+        words = complete("penumbra run --scavenge=")
+        self.assertLess({"stages=zero", "off", "idle=1000"}, words)
+        for word in words:
+            self.assertIn("no image named", run(PROGRAM, "run", f"--scavenge={word}").stderr, word)
+        self.assertEqual(complete("penumbra clone --scavenge=off,st"), {f"off,stages={s}" for s in ("zero", "same", "delta", "compress")})
+        self.assertEqual(complete("penumbra clone --scavenge=off,stages=d"), {"delta"})
+
     def test_offers_all_words_of_the_help(self):
         self.assertEqual(complete("penumbra run --log="), {"error", "warn", "info", "debug"})
         self.assertEqual(complete("penumbra run --log "), {"error", "warn", "info", "debug"})
@@ -177,12 +185,20 @@ class Stats(unittest.TestCase):
 
     def test_names_what_the_source_writes(self):
         source = read("vmm", "stats.c")
-        written = set(re.findall(r'"([a-z_]+)"[,)]', source)) - {"we"}
+        written = set(re.findall(r'"([a-z_]+)"[,)]', source)) - {"we", "_ns"}
         tables = self.tables()
         self.assertTrue({"positions", "image", "reason"} <= written)
         objects = ("Of a run", "Of a guest", "ended", "disks", "userfaults", "saves")
         documented = set().union(*(tables[name] for name in objects)) | {"interrupted"}
         self.assertEqual(written, documented)
+
+    def test_names_what_the_scavenger_counts(self):
+        source = os.path.join("dedup", "ward_stats.c")
+        table = self.tables()["scavenger"]
+        self.assertTrue({"saved_kib", "refaults", "p99_ns"} <= table)
+        if os.path.exists(os.path.join(TOP, source)):
+            written = set(re.findall(r'"([a-z_0-9]+)"[,)]', read(source)))
+            self.assertEqual(written - {"on", "off", "refused"}, table)
 
     def test_names_what_the_shadow_counts(self):
         written = set(re.findall(r'(?:\] = |add\(stats, )"(\w+)"', read("shadow", "counters.c")))

@@ -301,6 +301,39 @@ START_TEST(wraps_at_the_end)
 }
 END_TEST
 
+static struct {
+	unsigned int walks, used;
+	uint64_t gpa; /* of the last */
+} told;
+
+static void take_walk(struct gmem *g, const struct walk *w, bool used)
+{
+	told.walks++;
+	told.used += used;
+	told.gpa = w->gpa;
+}
+
+/* Of one walk a page, and of those that fault. */
+START_TEST(walks_are_told_of)
+{
+	struct guest *g = &field.guest;
+	struct gfault fault;
+	uint64_t value = 0;
+
+	guest_create(g);
+	g->gmem.walked = take_walk;
+	guest_map(g, GVA, 0x200000, PTE_P | PTE_U);
+	ck_assert_int_eq(gmem_read(&g->gmem, GVA, &value, 8, MMU_USER, &fault), 0);
+	ck_assert(told.walks == 1 && told.used == 1 && told.gpa == 0x200000);
+	ck_assert_int_eq(gmem_write(&g->gmem, GVA, &value, 8, MMU_USER, &fault), -EFAULT);
+	ck_assert(told.walks == 2 && told.used == 1);
+	guest_map(g, GVA + PAGE_SIZE, 0x240000, PTE_P | PTE_U);
+	ck_assert_int_eq(gmem_read(&g->gmem, GVA + PAGE_SIZE - 4, &value, 8, MMU_USER, &fault), 0);
+	ck_assert(told.walks == 4 && told.used == 3 && told.gpa == 0x240000);
+	guest_destroy(g);
+}
+END_TEST
+
 START_TEST(cpl_is_that_of_ss)
 {
 	for (unsigned int cpl = 0; cpl <= 3; cpl++) {
@@ -319,7 +352,7 @@ int main(void)
 {
 	const TTest *const tests[] = {
 		agrees_byte_by_byte, the_vm_may_end_at_any_access, canonical_at_both_ends, wraps_at_the_end,
-		cpl_is_that_of_ss,
+		walks_are_told_of, cpl_is_that_of_ss,
 	};
 
 	return RUN_TESTS("shadow_gmem", tests);

@@ -201,7 +201,7 @@ static void lend_step(struct life *l)
 		gva[i] = warm_gva(l);
 	machine_enter(&l->m);
 	tables_edits_done(l->m.tables);
-	v = tables_fault(l->m.tables, &l->m.cs, l->m.view, gva[0], access, &w);
+	v = machine_fault(&l->m, gva[0], access, &w);
 	life_expect(&l->m, gva[0], access, &e);
 	machine_lend(&l->m, gva, count, kicked ? random_below(&l->r, 4) : SIZE_MAX);
 	machine_check(&l->m);
@@ -239,7 +239,7 @@ static void fault_step(struct life *l)
 	if (zone_one_in(&l->r, 4))
 		kick_step(l);
 	life_expect(&l->m, gva, access, &e);
-	v = tables_fault(l->m.tables, &l->m.cs, l->m.view, gva, access, &w);
+	v = machine_fault(&l->m, gva, access, &w);
 	expect_eq(v == TABLES_GUEST_FAULT, e.walk.fault || e.monitor);
 	expect_eq(v == TABLES_DEVICE, !e.walk.fault && !e.monitor && !e.ram);
 	if (v == TABLES_STORE)
@@ -251,12 +251,22 @@ static void drop_step(struct life *l)
 	tables_drop_all(l->m.tables);
 }
 
+/* Which pages it used; now and then nobody wants to know any more. */
+static void used_step(struct life *l)
+{
+	if (zone_one_in(&l->r, 10))
+		tables_ignore_accessed(l->m.tables);
+	else
+		machine_check_used(&l->m);
+}
+
 static const struct step {
 	unsigned int weight;
 	void (*run)(struct life *l);
 } steps[] = {
 	{600, access_step}, {200, store_step}, {10, forget_step}, {5, mode_step}, {30, cr3_step}, {40, invlpg_step},
 	{30, kick_step}, {60, run_on_step}, {60, fault_step}, {60, lend_step}, {1, drop_step},
+	{10, used_step},
 };
 
 #define STEPS (sizeof(steps) / sizeof(steps[0]))

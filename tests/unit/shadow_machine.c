@@ -16,7 +16,8 @@ void machine_create(struct machine *m, uint64_t ram, uint32_t pool_pages)
 	expect(mem_create(&m->ram, ram, MEM_HUGE_NEVER) == 0);
 	m->pool = (struct tables_pool){.hva = aligned_alloc(PAGE_SIZE, bytes), .gpa = MACHINE_POOL_GPA, .pages = pool_pages};
 	m->host_entry = calloc(pool_pages * (size_t)ENTRIES, sizeof(*m->host_entry));
-	expect(m->pool.hva && m->host_entry);
+	m->used = calloc(ram >> PAGE_SHIFT, 1);
+	expect(m->pool.hva && m->host_entry && m->used);
 	memset(m->pool.hva, 0, bytes);
 	m->tables = tables_create(&m->ram, &m->pool, MACHINE_MONITOR_PML4E);
 	expect(m->tables);
@@ -31,6 +32,7 @@ void machine_destroy(struct machine *m)
 	mem_destroy(&m->ram);
 	free(m->pool.hva);
 	free(m->host_entry);
+	free(m->used);
 }
 
 static void load_cr3(struct machine *m, uint64_t root)
@@ -95,10 +97,27 @@ void machine_enter_and_kick(struct machine *m, size_t done)
 	go_out(m, ask_root(m), done);
 }
 
+static void use(struct machine *m, uint64_t gpa, enum machine_use how)
+{
+	if (mem_at(&m->ram, gpa, 1, MEM_READ))
+		m->used[mem_page_number(&m->ram, gpa)] |= how;
+}
+
+static void use_tables(struct machine *m, const struct walk *w, enum machine_use how)
+{
+	for (int level = 4; w->level && level >= w->level; level--)
+		use(m, w->gpte_gpa[level], how);
+}
+
 void machine_lend(struct machine *m, const uint64_t *gva, size_t count, size_t done)
 {
 	uint64_t root = ask_root(m);
+	struct walk w;
 
+	for (size_t i = 0; i < count; i++) {
+		walk_guest(&m->ram, &m->cs, gva[i], MMU_WRITE, &w);
+		use_tables(m, &w, MACHINE_MAY_BE_USED);
+	}
 	tables_lend(m->tables, &m->cs, m->view, MMU_WRITE | (m->view == VIEW_USER ? MMU_USER : 0), gva, count);
 	if (tables_must_recycle(m->tables))
 		root = ask_root(m);
@@ -132,11 +151,13 @@ static bool walk_shadow(struct machine *m, uint64_t gva, bool again, struct tran
 
 	*tr = (struct translation){.gva_page = gva >> 12, .write = true, .exec = true};
 	for (int level = 4; level; level--) {
-		uint64_t spte = host_read(m, table + (gva >> (3 + 9 * level) & 511) * 8, level, again);
+		uint64_t spte;
 
+		tr->leaf_gpa = table + (gva >> (3 + 9 * level) & 511) * 8;
+		spte = host_read(m, tr->leaf_gpa, level, again);
 		if (!(spte & PTE_P) || !(spte & PTE_U))
 			return false;
-		expect(spte & PTE_A);
+		expect((spte & PTE_A) || level == 1);
 		tr->write &= (spte & PTE_W) != 0;
 		tr->exec &= !(spte & PTE_NX);
 		table = spte & PTE_ADDR;
@@ -147,6 +168,19 @@ static bool walk_shadow(struct machine *m, uint64_t gva, bool again, struct tran
 	}
 	tr->frame = table;
 	return true;
+}
+
+/* By a host that looks at what it has noted, not at what is there now. */
+static void set_accessed(struct machine *m, uint64_t spte_gpa)
+{
+	uint64_t offset = spte_gpa - m->pool.gpa, *spte = (uint64_t *)(m->pool.hva + offset);
+	uint64_t *noted = &m->host_entry[offset / 8];
+
+	if (*noted & PTE_A)
+		return;
+	expect((*spte & PTE_P) && !((*spte ^ *noted) & PTE_ADDR));
+	*spte |= PTE_A;
+	*noted |= PTE_A;
 }
 
 static bool hit(const struct machine *m, uint64_t gva, unsigned int access, struct translation *tr)
@@ -170,13 +204,41 @@ bool machine_touch(struct machine *m, uint64_t gva, unsigned int access, uint64_
 			if (!walk_shadow(m, gva, true, &tr) || !enough(&tr, access))
 				return false;
 		}
+		set_accessed(m, tr.leaf_gpa);
 		m->tlb[m->tlb_used++ % MACHINE_TLB] = tr;
 		if (m->tlb_used > MACHINE_TLB)
 			m->tlb_used = MACHINE_TLB;
 	}
 	*gpa = tr.frame | (gva & 4095);
+	use(m, *gpa, MACHINE_USED);
 	expect_msg(mem_at(&m->ram, *gpa, 1, MEM_READ), "the shadow of 0x%" PRIx64 " leads to 0x%" PRIx64, gva, *gpa);
 	return true;
+}
+
+enum tables_verdict machine_fault(struct machine *m, uint64_t gva, unsigned int access, struct walk *w)
+{
+	enum tables_verdict v = tables_fault(m->tables, &m->cs, m->view, gva, access, w);
+
+	use_tables(m, w, MACHINE_USED);
+	return v;
+}
+
+bool machine_check_used(struct machine *m)
+{
+	uint64_t pages = m->ram.size >> PAGE_SHIFT, *said = calloc(pages / 64 + 1, sizeof(*said));
+	int r = tables_accessed(m->tables, said);
+
+	expect(said && r >= 0);
+	for (uint64_t i = 0; r && i < pages; i++) {
+		bool is = said[i / 64] >> i % 64 & 1;
+
+		expect_msg(is ? m->used[i] : !(m->used[i] & MACHINE_USED), "page %" PRIu64 ": said to be used %d, was %u", i, is,
+			   m->used[i]);
+	}
+	expect(r || !said[0]);
+	memset(m->used, 0, pages);
+	free(said);
+	return r;
 }
 
 enum machine_verdict machine_access(struct machine *m, uint64_t gva, unsigned int access, unsigned int tries,
@@ -193,7 +255,7 @@ enum machine_verdict machine_access(struct machine *m, uint64_t gva, unsigned in
 		if (i == tries)
 			break;
 		m->exits++;
-		switch (tables_fault(m->tables, &m->cs, m->view, gva, access, w)) {
+		switch (machine_fault(m, gva, access, w)) {
 		case TABLES_FILLED:
 			continue;
 		case TABLES_GUEST_FAULT:

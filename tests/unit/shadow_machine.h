@@ -2,7 +2,7 @@
  * A machine for tests of the shadow tables: guest RAM, a pool of shadow pages, and a naive CPU that walks those as
  * hardware would, under the most forgetful and the most stubborn of hosts at once: it keeps every translation it ever
  * used until CR3 is loaded, and every present entry it ever read until the monitor's code stores to it, whatever
- * happens from outside.
+ * happens from outside. It sets A when it uses an entry that it has noted without.
  */
 #pragma once
 
@@ -20,8 +20,12 @@
 struct translation {
 	uint64_t gva_page;
 	uint64_t frame;
+	uint64_t leaf_gpa; /* where its last entry lies */
 	bool write, exec;
 };
+
+/* What tables_accessed() has to say of a page: yes if the CPU went there or a fault was looked up in it. */
+enum machine_use { MACHINE_USED = 1, MACHINE_MAY_BE_USED = 2 };
 
 struct machine {
 	struct mem ram;
@@ -34,6 +38,8 @@ struct machine {
 	struct translation tlb[MACHINE_TLB];
 	unsigned int tlb_used;
 	uint64_t root; /* real CR3 */
+
+	uint8_t *used; /* by page of RAM, enum machine_use */
 
 	uint64_t exits; /* faults and emulated stores */
 	uint64_t edits; /* carried out */
@@ -65,6 +71,15 @@ enum machine_verdict { MACHINE_DONE, MACHINE_GUEST_FAULT, MACHINE_STORE, MACHINE
  */
 enum machine_verdict machine_access(struct machine *m, uint64_t gva, unsigned int access, unsigned int tries,
 				    uint64_t *gpa, struct walk *w);
+
+/* A page fault of that access. */
+enum tables_verdict machine_fault(struct machine *m, uint64_t gva, unsigned int access, struct walk *w);
+
+/*
+ * Asks for the pages used since the last time, and compares them with what this CPU did. Returns whether it was not the
+ * first time.
+ */
+bool machine_check_used(struct machine *m);
 
 /* A guest store to a guest physical address: by the CPU, or emulated and reported where that is a table. */
 void machine_store(struct machine *m, uint64_t gpa, const void *bytes, uint64_t size);

@@ -87,7 +87,7 @@ static bool is_absent(struct userfault *u, uint64_t page)
 	bool absent;
 
 	pthread_mutex_lock(&u->lock);
-	absent = userfault_test(u->absent, page);
+	absent = userfault_source_of(u, page) != NULL;
 	pthread_mutex_unlock(&u->lock);
 	return absent;
 }

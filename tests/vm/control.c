@@ -26,6 +26,9 @@ START_TEST(test_ctl)
 	for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++)
 		assert_ctl_refused(p.path, bad[i], CONTROL_UNKNOWN, p.path);
 	assert_ctl_refused(p.path, "mmu nonsense", "no such MMU mode", p.path);
+	assert_ctl_refused(p.path, "scavenge", CONTROL_UNKNOWN, p.path);
+	assert_ctl_refused(p.path, "scavenge maybe", "scavenge takes on or off", p.path);
+	assert_ctl_refused(p.path, "scavenge on", "this run has no scavenger: start it with --scavenge", p.path);
 	o = ctl(p.path, "stats");
 	ck_assert_int_eq(o.status, 0);
 	guests = json_loads(o.out.data, 0, NULL);

@@ -54,7 +54,7 @@ int connect_to(const struct place *p)
 
 struct child start_run(const struct place *p, const char *words)
 {
-	char line[300];
+	char line[600];
 	struct child c;
 	int fd;
 

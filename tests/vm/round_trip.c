@@ -103,14 +103,15 @@ static const struct way *choose_way(struct traveller *t, const struct way *came_
 /* Starts the next process: a command, and what is behind the options. */
 static void enter(struct traveller *t, const char *command, const struct way *came_by, const char *words, unsigned int number)
 {
-	char line[600], keep[200] = "";
+	const char *options = t->guest->options ? t->guest->options : "";
+	char line[700], keep[200] = "";
 
 	t->way = choose_way(t, came_by);
 	snprintf(t->saved, sizeof(t->saved), "%s/s%u", t->place.control.directory, number);
 	if (t->way->checkpoints)
 		snprintf(keep, sizeof(keep), "--checkpoint %s --checkpoint-every %u ", t->saved,
 			 1 + (unsigned int)random_below(t->random, 20));
-	snprintf(line, sizeof(line), "--mmu %s %s%s", mmu_modes[t->shadow], keep, words);
+	snprintf(line, sizeof(line), "--mmu %s %s%s%s", mmu_modes[t->shadow], options, keep, words);
 	t->child = start_listening(&t->place, command, line, SPAWN_PIPE);
 }
 

@@ -21,6 +21,7 @@ enum trip_modes {
 struct trip_guest {
 	const char *words; /* options, image and arguments of `run` */
 	const char *input; /* NULL: none */
+	const char *options; /* NULL, or further ones of every process, with a blank behind */
 	enum trip_modes modes;
 	int status;
 };

@@ -125,7 +125,7 @@ struct child start_restore(const struct snapshot_place *p, const char *words, co
 
 struct child start_listening(const struct snapshot_place *p, const char *command, const char *words, enum spawn_stdin in)
 {
-	char line[400];
+	char line[800];
 	struct child c;
 	int fd;
 

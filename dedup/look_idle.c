@@ -1,0 +1,192 @@
+#include <string.h>
+
+#include "dedup/equal.h"
+#include "dedup/look.h"
+#include "dedup/look_copy.h"
+#include "dedup/map_budget.h"
+#include "dedup/ward.h"
+#include "vmm/vm.h"
+
+#define MAPPINGS_OF_RUN 2u /* its own, and what is behind it */
+
+/* A run of pages that are equal to slots in order, or to pages in order. */
+struct match {
+	struct equal first;
+	unsigned int n;
+};
+
+/* It has its own bytes and keeps them. With `last`, it is what is found under its hash from now on, also if another was before. */
+static void note_unique(struct look *l, struct ward *w, uint64_t page, unsigned int i, bool last)
+{
+	struct group *g = w->group;
+	struct similar_sketch k;
+
+	if (l->last >= SCAVENGE_DELTA)
+		similar_sketch(l->copy[i], &k);
+	pthread_mutex_lock(&g->lock);
+	ward_set(w, page, record_make(PAGE_UNIQUE, 0, l->hash[i]));
+	if (g->same && (last || !same_index_find(g->same, l->hash[i])))
+		same_index_add(g->same, l->hash[i], ward_id(w, page));
+	if (g->similar && l->last >= SCAVENGE_DELTA)
+		similar_add(g->similar, &k, ward_id(w, page));
+	pthread_mutex_unlock(&g->lock);
+}
+
+/* Where nothing but zero pages is looked for. */
+static void note_own(struct ward *w, uint64_t page)
+{
+	pthread_mutex_lock(&w->group->lock);
+	ward_set(w, page, record_make(PAGE_DENSE, 0, 0));
+	pthread_mutex_unlock(&w->group->lock);
+}
+
+static void release_slot(struct ward *w, uint32_t slot)
+{
+	pthread_mutex_lock(&w->group->lock);
+	pool_release(w->group->pool, slot);
+	pthread_mutex_unlock(&w->group->lock);
+}
+
+static bool follows(const struct match *m, const struct equal *e)
+{
+	if (e->kind != m->first.kind)
+		return false;
+	if (e->kind == EQUAL_SLOT)
+		return e->slot == m->first.slot + m->n;
+	return e->ward == m->first.ward && e->page == m->first.page + m->n;
+}
+
+/* What its other page is equal to is a slot now: that page will find it. */
+static void send_others(const struct match *m)
+{
+	struct ward *other = m->first.ward;
+
+	pthread_mutex_lock(&other->group->lock);
+	for (uint64_t page = m->first.page; page < m->first.page + m->n; page++)
+		if (kind_has_hash(record_kind(other->record[page]))) {
+			ward_set(other, page, record_make(PAGE_UNKNOWN, 0, 0));
+			ward_enqueue(&other->rest, page);
+		}
+	pthread_mutex_unlock(&other->group->lock);
+}
+
+static void plan_show(struct look *l, unsigned int first, unsigned int n, uint32_t slot)
+{
+	for (unsigned int i = 0; i < n; i++)
+		l->plan[first + i] = (struct plan){ACT_SHOW, record_make(PAGE_SHARED, slot + i, 0)};
+}
+
+/* The pages that are not shown are found again when they are cold: each by the others, so not by those that were there before. */
+static void leave(struct look *l, struct ward *w, uint64_t page, unsigned int first, const struct match *m)
+{
+	for (unsigned int i = 0; i < m->n; i++) {
+		if (m->first.kind == EQUAL_SLOT)
+			release_slot(w, m->first.slot + i);
+		note_unique(l, w, page + first + i, first + i, m->first.kind == EQUAL_PAGE);
+	}
+}
+
+/* It was brought back since it went cold: somebody reads it. */
+static bool is_read(const struct ward *w, uint64_t page)
+{
+	bool read;
+
+	pthread_mutex_lock(&w->group->lock);
+	read = age_level(w->age[page]) > 0;
+	pthread_mutex_unlock(&w->group->lock);
+	return read;
+}
+
+/*
+ * A mapping saves as many pages as it has. The fewer are left, the more it has to save; pages that are read would come back if they went
+ * cold instead, so for them it may be one.
+ */
+static bool is_worth_mapping(struct map_budget *b, unsigned int pages, bool read)
+{
+	static const struct {
+		unsigned int left_percent, pages;
+	} least[] = {{75, 2}, {50, 4}, {25, 16}, {0, LOOK_PAGES}};
+	uint64_t left = map_budget_left(b);
+	unsigned int i = 0;
+
+	while (left * 100 < b->most * least[i].left_percent)
+		i++;
+	if (pages < least[i].pages && !(read && left * 4 > b->most))
+		return false;
+	return map_budget_take(b, MAPPINGS_OF_RUN);
+}
+
+/* Plans for pages [first, first + m->n) of the look. */
+static void plan_match(struct look *l, struct ward *w, uint64_t page, unsigned int first, const struct match *m)
+{
+	uint32_t slot = m->first.slot;
+
+	if (!is_worth_mapping(l->budget, m->n, is_read(w, page + first))) {
+		leave(l, w, page, first, m);
+		return;
+	}
+	if (m->first.kind == EQUAL_PAGE)
+		slot = equal_share(w, l->copy[first], m->n, &l->hash[first]);
+	if (slot == POOL_NONE) {
+		leave(l, w, page, first, m);
+		return;
+	}
+	plan_show(l, first, m->n, slot);
+	if (m->first.kind == EQUAL_PAGE)
+		send_others(m);
+}
+
+/* It may have been written, or brought back, since it was queued. */
+static bool is_due(const struct ward *w, uint64_t page)
+{
+	bool due;
+
+	pthread_mutex_lock(&w->group->lock);
+	due = record_kind(w->record[page]) == PAGE_UNKNOWN && age_epochs(w->age[page]) > 0;
+	pthread_mutex_unlock(&w->group->lock);
+	return due;
+}
+
+/* Returns what page i is equal to, or has a plan for it that needs no other. */
+static struct equal look_at(struct look *l, struct ward *w, uint64_t page, unsigned int i)
+{
+	struct equal none = {.kind = EQUAL_NONE}, e;
+
+	l->plan[i] = (struct plan){.act = ACT_NONE};
+	if (!is_due(w, page + i) || !look_copy(w, page + i, l->copy[i]))
+		return none;
+	if (equal_is_zero(l->copy[i])) {
+		l->plan[i] = (struct plan){ACT_ZERO, record_make(PAGE_ZERO, 0, 0)};
+		return none;
+	}
+	if (l->last < SCAVENGE_SAME) {
+		note_own(w, page + i);
+		return none;
+	}
+	l->hash[i] = equal_hash(l->copy[i]);
+	e = equal_find(w, page + i, l->copy[i], l->hash[i]);
+	if (e.kind == EQUAL_NONE)
+		note_unique(l, w, page + i, i, false);
+	return e;
+}
+
+void look_at_idle(struct look *l, struct ward *w, uint64_t page, unsigned int n)
+{
+	struct match m = {.n = 0};
+
+	for (unsigned int i = 0; i < n; i++) {
+		struct equal e = look_at(l, w, page, i);
+
+		if (m.n && e.kind != EQUAL_NONE && follows(&m, &e)) {
+			m.n++;
+			continue;
+		}
+		if (m.n)
+			plan_match(l, w, page, i - m.n, &m);
+		m = (struct match){e, e.kind != EQUAL_NONE};
+	}
+	if (m.n)
+		plan_match(l, w, page, n - m.n, &m);
+	exchange(w, page, n, l->plan, l->copy);
+	w->counts.scanned += n;
+}

@@ -1,0 +1,388 @@
+#include "dedup/scavenger.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "dedup/aside.h"
+#include "dedup/codec.h"
+#include "dedup/epoch.h"
+#include "dedup/look.h"
+#include "dedup/map_budget.h"
+#include "dedup/memory_bound.h"
+#include "dedup/ward.h"
+#include "dedup/ward_stats.h"
+#include "vmm/log.h"
+#include "vmm/vm.h"
+#include "vmm/watchdog.h"
+#include "vmm/worker_thread.h"
+
+#define STACK_BYTES (256u << 10)
+#define NS_PER_MS 1000000ull
+#define NS_PER_SECOND 1000000000ull
+#define IDLE_MS 20u /* between looks at what there is to do */
+#define GIVE_WAY_NS 100000ull
+#define COMPACT 64u /* objects at a time */
+
+/*
+ * Locks, in this order: `work` is held while the thread has anything to do with wards, so who holds it knows that it does not; `lock`
+ * is over what is said to the thread.
+ */
+struct scavenger {
+	const struct scavenge_options *options;
+	pthread_t thread;
+	pthread_mutex_t work; /* of wards, groups */
+	_Atomic unsigned int wanted; /* threads that wait for `work` */
+	struct group *groups;
+	struct ward *wards;
+	struct memory_bound bound;
+	struct map_budget budget;
+	struct pace_cpu pace;
+	struct look *look;
+
+	pthread_mutex_t lock; /* of the following */
+	pthread_cond_t said;
+	bool on, stop;
+};
+
+/* A thread that takes a mutex again at once gets it before those that were waiting; so it is told of them. */
+static void take_work(struct scavenger *s)
+{
+	atomic_fetch_add(&s->wanted, 1);
+	pthread_mutex_lock(&s->work);
+	atomic_fetch_sub(&s->wanted, 1);
+}
+
+static uint64_t thread_cpu_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+	return (uint64_t)t.tv_sec * NS_PER_SECOND + (uint64_t)t.tv_nsec;
+}
+
+/* A few pages of a ward: those that became idle last come first. Returns false if there is nothing to do. */
+static bool work_on(struct scavenger *s, struct ward *w)
+{
+	uint64_t page;
+	unsigned int n = ward_next(w, &w->fresh, LOOK_PAGES, &page);
+
+	if (n == 0)
+		n = ward_next(w, &w->rest, LOOK_PAGES, &page);
+	if (n) {
+		look_at_idle(s->look, w, page, n);
+		return true;
+	}
+	if (w->allowance == 0)
+		return false;
+	n = ward_next(w, &w->cold, LOOK_PAGES, &page);
+	if (n) {
+		look_at_cold(s->look, w, page, n);
+		return true;
+	}
+	pace_cold_unused(&w->pace, (unsigned int)w->allowance);
+	w->allowance = 0;
+	return false;
+}
+
+static void begin_epochs(struct scavenger *s, struct ward *w, uint64_t now)
+{
+	epoch_ask(w, now, s->options->idle_ms * NS_PER_MS);
+	epoch_take(w, now);
+}
+
+/* What may go cold now. When memory runs out more than what the guest would like. */
+static void allow(struct scavenger *s, struct ward *w, uint64_t now)
+{
+	uint64_t refaults;
+
+	pthread_mutex_lock(&w->group->lock);
+	refaults = w->counts.refaults;
+	pthread_mutex_unlock(&w->group->lock);
+	w->allowance += pace_cold_allowance(&w->pace, now, refaults);
+	if (w->allowance > w->pages || memory_bound_is_near(&s->bound))
+		w->allowance = w->pages;
+}
+
+static bool turn_of(struct scavenger *s, struct ward *w)
+{
+	uint64_t before = thread_cpu_ns(), now = watchdog_now();
+	bool busy = false;
+
+	begin_epochs(s, w, now);
+	if (w->state == WARD_OPEN) {
+		allow(s, w, now);
+		busy = work_on(s, w);
+	}
+	w->cpu_ns += thread_cpu_ns() - before;
+	return busy;
+}
+
+static void keep_in_order(struct group *g)
+{
+	if (group_index(g) < 0)
+		return;
+	pthread_mutex_lock(&g->lock);
+	store_compact(g->store, COMPACT);
+	pthread_mutex_unlock(&g->lock);
+}
+
+static void give_back(struct group *g)
+{
+	pthread_mutex_lock(&g->lock);
+	pool_give_back(g->pool);
+	pthread_mutex_unlock(&g->lock);
+}
+
+/* Each group and each ward once. What was shared before it was switched off can be written all the same: memory is watched. Returns whether anything was done. */
+static bool go_round(struct scavenger *s, bool on)
+{
+	bool busy = false;
+
+	pthread_mutex_lock(&s->work);
+	memory_bound_look(&s->bound, s->groups);
+	if (on) {
+		aside(s->wards);
+		for (struct group *g = s->groups; g; g = g->next)
+			keep_in_order(g);
+		for (struct ward *w = s->wards; w; w = w->next)
+			busy |= turn_of(s, w);
+		for (struct group *g = s->groups; g && !busy; g = g->next)
+			give_back(g);
+	}
+	pthread_mutex_unlock(&s->work);
+	return busy;
+}
+
+/* Under the lock. */
+static void rest(struct scavenger *s, uint64_t ns)
+{
+	struct timespec when;
+	uint64_t at = watchdog_now() + ns;
+
+	when = (struct timespec){.tv_sec = (time_t)(at / NS_PER_SECOND), .tv_nsec = (long)(at % NS_PER_SECOND)};
+	pthread_cond_timedwait(&s->said, &s->lock, &when);
+}
+
+static uint64_t pause_after(struct scavenger *s, bool busy)
+{
+	uint64_t ns = pace_cpu_rest(&s->pace, watchdog_now(), thread_cpu_ns());
+
+	if (ns < GIVE_WAY_NS && atomic_load(&s->wanted))
+		ns = GIVE_WAY_NS;
+	return busy || ns > IDLE_MS * NS_PER_MS ? ns : IDLE_MS * NS_PER_MS;
+}
+
+static void *run(void *arg)
+{
+	struct scavenger *s = arg;
+
+	pace_cpu_init(&s->pace, s->options->cpu_percent, watchdog_now(), thread_cpu_ns());
+	pthread_mutex_lock(&s->lock);
+	while (!s->stop) {
+		bool busy, on = s->on;
+		uint64_t ns;
+
+		pthread_mutex_unlock(&s->lock);
+		busy = go_round(s, on);
+		ns = pause_after(s, busy);
+		pthread_mutex_lock(&s->lock);
+		if (ns && !s->stop)
+			rest(s, ns);
+	}
+	pthread_mutex_unlock(&s->lock);
+	return NULL;
+}
+
+static void init_said(struct scavenger *s)
+{
+	pthread_condattr_t attr;
+
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&s->said, &attr);
+	pthread_condattr_destroy(&attr);
+	pthread_mutex_init(&s->lock, NULL);
+	pthread_mutex_init(&s->work, NULL);
+}
+
+static void free_look(struct look *l)
+{
+	if (l && l->codec)
+		codec_destroy(l->codec);
+	free(l);
+}
+
+static int start(void **made, const struct scavenge_options *o)
+{
+	struct scavenger *s = calloc(1, sizeof(*s));
+	int r = -ENOMEM;
+
+	if (!s)
+		return log_errno(ENOMEM, "scavenger");
+	*s = (struct scavenger){.options = o, .on = o->on};
+	s->look = calloc(1, sizeof(*s->look));
+	if (!s->look)
+		goto free;
+	s->look->codec = codec_create();
+	if (!s->look->codec)
+		goto free;
+	r = map_budget_init(&s->budget, "");
+	if (r < 0)
+		goto free;
+	memory_bound_init(&s->bound, o->memory);
+	s->look->last = o->last;
+	s->look->budget = &s->budget;
+	init_said(s);
+	r = worker_thread_start(&s->thread, STACK_BYTES, false, run, s);
+	if (r < 0)
+		goto free;
+	*made = s;
+	return 0;
+free:
+	free_look(s->look);
+	free(s);
+	return log_errno(-r, "scavenger");
+}
+
+/* Under `work`: the group that this guest belongs to. */
+static struct group *group_for(struct scavenger *s, const struct vm *vm)
+{
+	const struct scavenge_options *o = s->options;
+	char name[GROUP_NAME_BYTES] = "default";
+	struct group *g;
+
+	if (o->each)
+		snprintf(name, sizeof(name), "guest %u", vm->number);
+	else if (o->group_count)
+		snprintf(name, sizeof(name), "%s", o->group[vm->number % o->group_count]);
+	for (g = s->groups; g; g = g->next)
+		if (!strcmp(g->name, name))
+			return g;
+	g = group_create(name);
+	if (g) {
+		g->next = s->groups;
+		s->groups = g;
+	}
+	return g;
+}
+
+static int add_ward(struct scavenger *s, struct vm *vm)
+{
+	struct group *g = group_for(s, vm);
+	struct ward *w = g ? ward_create(vm, g, s->options->refaults) : NULL, **at = &s->wards;
+	int r = w ? group_add(g, w) : -ENOMEM;
+
+	if (r < 0) {
+		if (w)
+			ward_destroy(w);
+		return r;
+	}
+	while (*at)
+		at = &(*at)->next;
+	*at = w;
+	return 0;
+}
+
+static int add(void *arg, struct vm *vm)
+{
+	struct scavenger *s = arg;
+	int r;
+
+	take_work(s);
+	r = memory_bound_admit(&s->bound, s->groups, vm);
+	if (r == 0)
+		r = add_ward(s, vm);
+	pthread_mutex_unlock(&s->work);
+	return r;
+}
+
+static int turn(void *arg, bool on)
+{
+	struct scavenger *s = arg;
+
+	pthread_mutex_lock(&s->lock);
+	s->on = on;
+	pthread_cond_signal(&s->said);
+	pthread_mutex_unlock(&s->lock);
+	return 0;
+}
+
+static struct ward *find(struct scavenger *s, const struct vm *vm)
+{
+	struct ward *w = s->wards;
+
+	while (w && w->vm != vm)
+		w = w->next;
+	return w;
+}
+
+static json_t *stats(void *arg, const struct vm *vm)
+{
+	struct scavenger *s = arg;
+	const struct ward *w;
+	json_t *o;
+	bool on;
+
+	pthread_mutex_lock(&s->lock);
+	on = s->on;
+	pthread_mutex_unlock(&s->lock);
+	take_work(s);
+	w = find(s, vm);
+	o = w ? ward_stats(w, on) : NULL;
+	pthread_mutex_unlock(&s->work);
+	return o;
+}
+
+/* Its cold pages are where its pager finds them until the VM is gone, so all that is freed at the end. */
+static void remove_vm(void *arg, struct vm *vm)
+{
+	struct scavenger *s = arg;
+	struct ward *w;
+
+	take_work(s);
+	w = find(s, vm);
+	if (w) {
+		pthread_mutex_lock(&w->group->lock);
+		w->gone = true;
+		pthread_mutex_unlock(&w->group->lock);
+		epoch_close(w);
+	}
+	pthread_mutex_unlock(&s->work);
+}
+
+static void free_all(struct scavenger *s)
+{
+	for (struct ward *w = s->wards, *next; w; w = next) {
+		next = w->next;
+		ward_destroy(w);
+	}
+	for (struct group *g = s->groups, *next; g; g = next) {
+		next = g->next;
+		group_destroy(g);
+	}
+	free_look(s->look);
+	free(s);
+}
+
+static void stop(void *arg)
+{
+	struct scavenger *s = arg;
+
+	pthread_mutex_lock(&s->lock);
+	s->stop = true;
+	pthread_cond_signal(&s->said);
+	pthread_mutex_unlock(&s->lock);
+	pthread_join(s->thread, NULL);
+	pthread_cond_destroy(&s->said);
+	pthread_mutex_destroy(&s->lock);
+	pthread_mutex_destroy(&s->work);
+	free_all(s);
+}
+
+const struct scavenging scavenging = {
+	.start = start, .add = add, .turn = turn, .stats = stats, .remove = remove_vm, .stop = stop,
+};

@@ -1,0 +1,11 @@
+/* What the kernel's KSM saves of the yardstick's memory, in anonymous pages of this process: in which time, for which effort. */
+#pragma once
+
+#include "tests/bench/ksm.h"
+#include "tests/bench/savings.h"
+
+/* For guests with so much RAM each. ksm_refuses() has said that it can be. */
+struct savings ksm_measure(unsigned int mib, enum ksm_pace pace);
+
+/* Both paces, a row for each; `oracle_kib` is what can be saved of zero and equal pages. The first that could be is in *fast. */
+void ksm_rows(struct grid *g, unsigned int mib, double oracle_kib, struct savings *fast);

@@ -1,0 +1,276 @@
+/*
+ * The scavenger over guests without KVM: threads that write their RAM through the door and read all of it, as a vCPU's thread and its
+ * guest do. What is in RAM is always what was written; when the guests are quiet, everything is shared that can be.
+ */
+#include "dedup/scavenger.h"
+
+#include <check.h>
+#include <linux/kvm.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "tests/unit/page_contents.h"
+#include "tests/unit/random.h"
+#include "tests/vm/suite.h"
+#include "vmm/vm.h"
+
+#define GUESTS 3u
+#define PAGES 1024u
+#define RAM (PAGES * PAGE_SIZE)
+#define QUIET_MS 240000u
+
+enum order { STAND, WRITE, LEAVE };
+
+struct guest {
+	struct vm vm;
+	struct page_content model[PAGES];
+	pthread_t thread;
+	_Atomic int order;
+	_Atomic bool stands; /* as it was ordered to */
+	_Atomic uint64_t rounds;
+	uint64_t seed;
+};
+
+static struct guest guests[GUESTS];
+static void *scavenger;
+static struct scavenge_options options;
+
+static void failed(void *arg, const char *reason)
+{
+	struct vm *vm = arg;
+
+	fprintf(stderr, "%s\n", reason);
+	atomic_store(&vm->mem.lost, true);
+}
+
+/* As a guest does it: what keeps its pages right is their protection, which ThreadSanitizer does not know of. */
+__attribute__((no_sanitize("thread"))) static void store(void *to, const uint64_t *from)
+{
+	volatile uint64_t *words = to;
+
+	for (unsigned int i = 0; i < PAGE_SIZE / 8; i++)
+		words[i] = from[i];
+}
+
+__attribute__((no_sanitize("thread"))) static bool holds(const void *page, const uint64_t *expected)
+{
+	const volatile uint64_t *words = page;
+
+	for (unsigned int i = 0; i < PAGE_SIZE / 8; i++)
+		if (words[i] != expected[i])
+			return false;
+	return true;
+}
+
+static void write_page(struct guest *g, uint64_t page, struct page_content c)
+{
+	uint64_t words[PAGE_SIZE / 8];
+
+	page_content_make(&c, words);
+	store(mem_at(&g->vm.mem, page * PAGE_SIZE, PAGE_SIZE, MEM_WRITE), words);
+	g->model[page] = c;
+}
+
+static void verify_page(struct guest *g, uint64_t page)
+{
+	uint64_t words[PAGE_SIZE / 8];
+
+	page_content_make(&g->model[page], words);
+	ck_assert_msg(holds(mem_page_hva(&g->vm.mem, page), words), "guest %u: page %lu is not what was written (kind %d)",
+		      g->vm.number, (unsigned long)page, g->model[page].kind);
+}
+
+static struct page_content random_content(struct random *r)
+{
+	return (struct page_content){(enum content)random_below(r, CONTENTS), random_next(r)};
+}
+
+static void live(struct guest *g, struct random *r)
+{
+	uint64_t first = random_below(r, PAGES), n = 1 + random_below(r, 8);
+
+	for (uint64_t page = first; page < first + n && page < PAGES; page++) {
+		if (random_below(r, 3))
+			verify_page(g, page);
+		else
+			write_page(g, page, random_content(r));
+	}
+	atomic_fetch_add(&g->rounds, 1);
+}
+
+static void *run_guest(void *arg)
+{
+	struct guest *g = arg;
+	struct random r = {.state = g->seed};
+	int order;
+
+	while ((order = atomic_load(&g->order)) != LEAVE) {
+		vcpu_take_work(&g->vm.vcpu);
+		atomic_store(&g->stands, order == STAND);
+		if (order == WRITE)
+			live(g, &r);
+		else
+			usleep(1000);
+	}
+	vcpu_close_mailbox(&g->vm.vcpu);
+	return NULL;
+}
+
+static void make_guest(struct guest *g, unsigned int number, struct random *r)
+{
+	*g = (struct guest){.seed = random_next(r)};
+	g->vm.number = number;
+	g->vm.vcpu.vm = &g->vm;
+	g->vm.vcpu.run = calloc(1, sizeof(*g->vm.vcpu.run));
+	pthread_mutex_init(&g->vm.vcpu.lock, NULL);
+	ck_assert_int_eq(mem_create(&g->vm.mem, RAM, MEM_HUGE_NEVER), 0);
+	dirty_init(&g->vm.dirty, &g->vm.mem, NULL);
+	userfault_init(&g->vm.userfault, &g->vm.mem, failed, &g->vm);
+	for (uint64_t page = 0; page < PAGES; page++)
+		if (random_below(r, 4))
+			write_page(g, page, random_content(r));
+	ck_assert_int_eq(scavenging.add(scavenger, &g->vm), 0);
+	ck_assert_int_eq(pthread_create(&g->thread, NULL, run_guest, g), 0);
+}
+
+static void end_guest(struct guest *g)
+{
+	atomic_store(&g->order, LEAVE);
+	pthread_join(g->thread, NULL);
+	scavenging.remove(scavenger, &g->vm);
+	userfault_destroy(&g->vm.userfault);
+	dirty_destroy(&g->vm.dirty);
+	mem_destroy(&g->vm.mem);
+	pthread_mutex_destroy(&g->vm.vcpu.lock);
+	free(g->vm.vcpu.run);
+}
+
+static void start(struct random *r, enum scavenge_stage last)
+{
+	options = (struct scavenge_options){.on = true, .last = last, .cpu_percent = 100, .refaults = 1000000, .idle_ms = 20};
+	ck_assert_int_eq(scavenging.start(&scavenger, &options), 0);
+	for (unsigned int i = 0; i < GUESTS; i++)
+		make_guest(&guests[i], i, r);
+}
+
+static void end(void)
+{
+	for (unsigned int i = 0; i < GUESTS; i++)
+		end_guest(&guests[i]);
+	scavenging.stop(scavenger);
+}
+
+static void order_all(enum order o)
+{
+	for (unsigned int i = 0; i < GUESTS; i++)
+		atomic_store(&guests[i].order, o);
+	for (unsigned int i = 0; i < GUESTS; i++)
+		while (o == STAND && !atomic_load(&guests[i].stands))
+			usleep(1000);
+}
+
+static uint64_t stat_of(const struct guest *g, const char *name)
+{
+	json_t *o = scavenging.stats(scavenger, &g->vm);
+	json_int_t value;
+
+	ck_assert_ptr_nonnull(json_object_get(o, name));
+	value = json_integer_value(json_object_get(o, name));
+	json_decref(o);
+	return (uint64_t)value;
+}
+
+static uint64_t count(const struct guest *g, enum content kind)
+{
+	uint64_t n = 0;
+
+	for (uint64_t page = 0; page < PAGES; page++)
+		n += g->model[page].kind == kind;
+	return n;
+}
+
+/* What is random stays, and the similar pages that are not found: the index is bounded, and more is not promised. */
+static bool is_quiet(const struct guest *g)
+{
+	uint64_t missed = CONTENT_FAMILIES + count(g, CONTENT_SIMILAR) / 8;
+
+	return stat_of(g, "resident_kib") <= (count(g, CONTENT_RANDOM) + missed) * 4;
+}
+
+static void complain(const struct guest *g)
+{
+	json_t *o = scavenging.stats(scavenger, &g->vm);
+	char *text = json_dumps(o, JSON_COMPACT);
+
+	ck_abort_msg("guest %u: too much stays resident of %lu random, %lu similar and other pages: %s", g->vm.number,
+		     (unsigned long)count(g, CONTENT_RANDOM), (unsigned long)count(g, CONTENT_SIMILAR), text);
+}
+
+static void await_quiet(void)
+{
+	for (unsigned int i = 0; i < GUESTS; i++)
+		for (unsigned int ms = 0; !is_quiet(&guests[i]); ms += 10) {
+			if (ms > QUIET_MS)
+				complain(&guests[i]);
+			usleep(10000);
+		}
+}
+
+static void verify_all(struct guest *g)
+{
+	for (uint64_t page = 0; page < PAGES; page++)
+		verify_page(g, page);
+}
+
+START_TEST(squeezes_what_it_can)
+{
+	struct random r = random_start("squeezes_what_it_can");
+
+	start(&r, SCAVENGE_COMPRESS);
+	await_quiet();
+	for (unsigned int i = 0; i < GUESTS; i++) {
+		struct guest *g = &guests[i];
+
+		ck_assert_uint_eq(stat_of(g, "zero_kib"), count(g, CONTENT_ZERO) * 4);
+		ck_assert_uint_ge(stat_of(g, "shared_kib") + stat_of(g, "same_kib"), (count(g, CONTENT_SAME) - 1) * 4);
+		verify_all(g);
+	}
+	end();
+}
+END_TEST
+
+START_TEST(keeps_what_is_written)
+{
+	struct random r = random_start("keeps_what_is_written");
+	unsigned int phases = getenv("PENUMBRA_LONG") ? 60 : 4;
+
+	start(&r, SCAVENGE_COMPRESS);
+	for (unsigned int phase = 0; phase < phases; phase++) {
+		uint64_t rounds = atomic_load(&guests[0].rounds);
+
+		scavenging.turn(scavenger, phase % 2 == 0);
+		order_all(WRITE);
+		while (atomic_load(&guests[0].rounds) < rounds + 4000)
+			usleep(1000);
+		order_all(STAND);
+		scavenging.turn(scavenger, true);
+		await_quiet();
+	}
+	order_all(WRITE);
+	usleep(100000);
+	end();
+}
+END_TEST
+
+int main(void)
+{
+	TCase *tcase = tcase_create("scavenger");
+
+	tcase_set_timeout(tcase, 600);
+	tcase_add_test(tcase, squeezes_what_it_can);
+	tcase_add_test(tcase, keeps_what_is_written);
+	return run_case("scavenger", tcase);
+}
