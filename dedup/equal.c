@@ -19,13 +19,6 @@ bool equal_is_zero(const void *page)
 	return !word[0] && !memcmp(word, word + 1, PAGE_SIZE - sizeof(*word));
 }
 
-static void release(struct group *g, uint32_t slot)
-{
-	pthread_mutex_lock(&g->lock);
-	pool_release(g->pool, slot);
-	pthread_mutex_unlock(&g->lock);
-}
-
 /* Under the lock. A page that is brought back meanwhile has the same bytes; nobody but this thread drops one. */
 static struct equal candidate(struct ward *w, uint64_t page, uint32_t hash)
 {
@@ -68,7 +61,7 @@ struct equal equal_find(struct ward *w, uint64_t page, const void *copy, uint32_
 	if (e.kind == EQUAL_NONE || is_equal(&e, g, copy))
 		return e;
 	if (e.kind == EQUAL_SLOT)
-		release(g, e.slot);
+		group_release_slot(g, e.slot);
 	return (struct equal){.kind = EQUAL_NONE};
 }
 

@@ -167,6 +167,13 @@ int group_index(struct group *g)
 	return r;
 }
 
+void group_release_slot(struct group *g, uint32_t slot)
+{
+	pthread_mutex_lock(&g->lock);
+	pool_release(g->pool, slot);
+	pthread_mutex_unlock(&g->lock);
+}
+
 uint64_t group_metadata(const struct group *g)
 {
 	struct pool_stats pool;

@@ -48,11 +48,17 @@ void group_destroy(struct group *g);
 /* Gives the ward ids. Returns 0, or -ENOMEM or -ENOSPC (too many pages for ids), logged. */
 int group_add(struct group *g, struct ward *w);
 
-/* The scavenging thread, not under the lock: indexes for as many pages as there are by now. Returns 0 or a logged -ENOMEM: then there are none. */
+/*
+ * The scavenging thread, not under the lock: indexes for as many pages as there are by now. Returns 0 or a logged -ENOMEM: then there
+ * are none.
+ */
 int group_index(struct group *g);
 
 /* Whose page that id is, and its number; NULL for a slot. */
 struct ward *group_page(const struct group *g, uint32_t id, uint64_t *page);
+
+/* Not under the lock: one that needed this slot of the pool does not any more. */
+void group_release_slot(struct group *g, uint32_t slot);
 
 /* Bytes of memory of the group's that hold no page. */
 uint64_t group_metadata(const struct group *g);

@@ -18,13 +18,6 @@ struct found {
 	uint64_t page;
 };
 
-static void release_slot(struct group *g, uint32_t slot)
-{
-	pthread_mutex_lock(&g->lock);
-	pool_release(g->pool, slot);
-	pthread_mutex_unlock(&g->lock);
-}
-
 /* Under the lock: whether that page could be a reference: idle for long itself, so that it can go cold with the slot it becomes. */
 static bool may_refer(const struct ward *w, uint64_t page)
 {
@@ -40,11 +33,11 @@ static void try_slot(struct look *l, struct group *g, uint32_t slot, const void 
 	unsigned int size = most ? codec_delta(l->codec, copy, pool_page(g->pool, slot), bytes, most) : 0;
 
 	if (!size) {
-		release_slot(g, slot);
+		group_release_slot(g, slot);
 		return;
 	}
 	if (best->size && !best->ward)
-		release_slot(g, best->slot);
+		group_release_slot(g, best->slot);
 	best->size = size;
 	best->slot = slot;
 	best->ward = NULL;
@@ -65,7 +58,7 @@ static void try_page(struct look *l, struct ward *other, uint64_t page, const vo
 	if (!size)
 		return;
 	if (best->size && !best->ward)
-		release_slot(g, best->slot);
+		group_release_slot(g, best->slot);
 	best->size = size;
 	best->ward = other;
 	best->page = page;
@@ -111,7 +104,10 @@ static void find_delta(struct look *l, struct ward *w, uint64_t page, const void
 		try_candidate(l, w, page, id[i], copy, best);
 }
 
-/* The page that the delta is against goes cold itself, as what it is now: a slot. If it has changed meanwhile, the slot serves the delta alone. */
+/*
+ * The page that the delta is against goes cold itself, as what it is now: a slot. If it has changed meanwhile, the slot serves the
+ * delta alone.
+ */
 static bool make_reference(struct look *l, struct found *f)
 {
 	struct ward *w = f->ward;
@@ -177,7 +173,7 @@ static struct plan plan_smaller(struct look *l, struct ward *w, uint64_t page, c
 	if (l->last >= SCAVENGE_COMPRESS)
 		alone = codec_alone(l->codec, copy, bytes, best.size > 1 ? best.size - 1 : CODEC_MOST);
 	if (alone && best.size && !best.ward)
-		release_slot(w->group, best.slot);
+		group_release_slot(w->group, best.slot);
 	if (alone)
 		return plan_object(w, PAGE_COLD_ALONE, 0, bytes, alone);
 	if (best.size)

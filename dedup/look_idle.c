@@ -40,13 +40,6 @@ static void note_own(struct ward *w, uint64_t page)
 	pthread_mutex_unlock(&w->group->lock);
 }
 
-static void release_slot(struct ward *w, uint32_t slot)
-{
-	pthread_mutex_lock(&w->group->lock);
-	pool_release(w->group->pool, slot);
-	pthread_mutex_unlock(&w->group->lock);
-}
-
 static bool follows(const struct match *m, const struct equal *e)
 {
 	if (e->kind != m->first.kind)
@@ -81,7 +74,7 @@ static void leave(struct look *l, struct ward *w, uint64_t page, unsigned int fi
 {
 	for (unsigned int i = 0; i < m->n; i++) {
 		if (m->first.kind == EQUAL_SLOT)
-			release_slot(w, m->first.slot + i);
+			group_release_slot(w->group, m->first.slot + i);
 		note_unique(l, w, page + first + i, first + i, m->first.kind == EQUAL_PAGE);
 	}
 }

@@ -24,6 +24,8 @@
 #define NS_PER_MS 1000000ull
 #define NS_PER_SECOND 1000000000ull
 #define IDLE_MS 20u /* between looks at what there is to do */
+#define LOOK_NS (10 * NS_PER_MS) /* between looks at the host, which cost as much as many pages do */
+#define BATCHES 8u /* of a ward, before it is another's turn */
 #define GIVE_WAY_NS 100000ull
 #define COMPACT 64u /* objects at a time */
 
@@ -42,6 +44,7 @@ struct scavenger {
 	struct map_budget budget;
 	struct pace_cpu pace;
 	struct look *look;
+	uint64_t looked_ns; /* when the host was looked at last */
 
 	pthread_mutex_t lock; /* of the following */
 	pthread_cond_t said;
@@ -115,7 +118,8 @@ static bool turn_of(struct scavenger *s, struct ward *w)
 	begin_epochs(s, w, now);
 	if (w->state == WARD_OPEN) {
 		allow(s, w, now);
-		busy = work_on(s, w);
+		for (unsigned int i = 0; i < BATCHES && work_on(s, w); i++)
+			busy = true;
 	}
 	w->cpu_ns += thread_cpu_ns() - before;
 	return busy;
@@ -137,15 +141,28 @@ static void give_back(struct group *g)
 	pthread_mutex_unlock(&g->lock);
 }
 
-/* Each group and each ward once. What was shared before it was switched off can be written all the same: memory is watched. Returns whether anything was done. */
+static void look_at_host(struct scavenger *s)
+{
+	uint64_t now = watchdog_now();
+
+	if (now - s->looked_ns < LOOK_NS)
+		return;
+	s->looked_ns = now;
+	memory_bound_look(&s->bound, s->groups);
+	aside(s->wards);
+}
+
+/*
+ * Each group and each ward once. Memory is watched also when it is off: what was shared before can be written all the same. Returns
+ * whether anything was done.
+ */
 static bool go_round(struct scavenger *s, bool on)
 {
 	bool busy = false;
 
 	pthread_mutex_lock(&s->work);
-	memory_bound_look(&s->bound, s->groups);
+	look_at_host(s);
 	if (on) {
-		aside(s->wards);
 		for (struct group *g = s->groups; g; g = g->next)
 			keep_in_order(g);
 		for (struct ward *w = s->wards; w; w = w->next)
