@@ -8,6 +8,7 @@
 
 #include "dedup/ward.h"
 #include "vmm/log.h"
+#include "vmm/scavenging.h"
 
 #define MOST_SLOTS (1ull << (RECORD_SLOT_BITS - 1))
 #define FIRST_BASE 1u		 /* 0 is no id */
@@ -22,7 +23,7 @@ static bool create_stores(struct group *g)
 	return g->store;
 }
 
-struct group *group_create(const char *name)
+static struct group *group_create(const char *name)
 {
 	struct group *g = calloc(1, sizeof(*g));
 
@@ -65,6 +66,26 @@ void group_destroy(struct group *g)
 	codecs_destroy(&g->codecs);
 	free(g->ward);
 	free(g);
+}
+
+struct group *group_for(struct group **groups, const struct scavenge_options *o, unsigned int number)
+{
+	char name[GROUP_NAME_BYTES] = "default";
+	struct group *g;
+
+	if (o->each)
+		snprintf(name, sizeof(name), "guest %u", number);
+	else if (o->group_count)
+		snprintf(name, sizeof(name), "%s", o->group[number % o->group_count]);
+	for (g = *groups; g; g = g->next)
+		if (!strcmp(g->name, name))
+			return g;
+	g = group_create(name);
+	if (g) {
+		g->next = *groups;
+		*groups = g;
+	}
+	return g;
 }
 
 static int make_room(struct group *g)

@@ -23,6 +23,7 @@
 #define GROUP_NAME_BYTES 64u
 #define ID_IS_SLOT 0x80000000u
 
+struct scavenge_options;
 struct ward;
 
 struct group {
@@ -41,9 +42,10 @@ struct group {
 	struct group *next;
 };
 
-/* Returns NULL, and the error is logged. */
-struct group *group_create(const char *name);
 void group_destroy(struct group *g);
+
+/* The group in the list that the guest of this number belongs to; it is made if there is none yet. NULL, and the error is logged. */
+struct group *group_for(struct group **groups, const struct scavenge_options *o, unsigned int number);
 
 /* Gives the ward ids. Returns 0, or -ENOMEM or -ENOSPC (too many pages for ids), logged. */
 int group_add(struct group *g, struct ward *w);

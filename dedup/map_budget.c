@@ -77,6 +77,18 @@ void map_budget_give(struct map_budget *b, uint64_t n)
 	ensure(n <= b->most && before <= b->most - n);
 }
 
+void map_budget_recount(struct map_budget *b, const char *root)
+{
+	uint64_t left = map_budget_left(b), most = b->most, counted;
+	struct map_budget now;
+
+	if (map_budget_init(&now, root) < 0)
+		return;
+	counted = now.most < most ? now.most : most;
+	if (counted > left)
+		map_budget_give(b, counted - left);
+}
+
 uint64_t map_budget_left(const struct map_budget *b)
 {
 	return atomic_load_explicit(&b->left, memory_order_relaxed);

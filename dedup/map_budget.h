@@ -29,4 +29,10 @@ int map_budget_init(struct map_budget *b, const char *root);
 bool map_budget_take(struct map_budget *b, uint64_t n);
 void map_budget_give(struct map_budget *b, uint64_t n);
 
+/*
+ * Mappings end, or become one, also when nobody says so. Gives back what is left beyond what was thought to be. Where that cannot be
+ * found out, which is logged, nothing changes. For the one thread that takes.
+ */
+void map_budget_recount(struct map_budget *b, const char *root);
+
 uint64_t map_budget_left(const struct map_budget *b);

@@ -25,6 +25,7 @@
 #define NS_PER_SECOND 1000000000ull
 #define IDLE_MS 20u /* between looks at what there is to do */
 #define LOOK_NS (10 * NS_PER_MS) /* between looks at the host, which cost as much as many pages do */
+#define RECOUNT_NS (10 * NS_PER_SECOND) /* between counts of mappings, which take long where there are many */
 #define BATCHES 8u /* of a ward, before it is another's turn */
 #define GIVE_WAY_NS 100000ull
 #define COMPACT 64u /* objects at a time */
@@ -45,6 +46,7 @@ struct scavenger {
 	struct pace_cpu pace;
 	struct look *look;
 	uint64_t looked_ns; /* when the host was looked at last */
+	uint64_t counted_ns; /* and when mappings were counted */
 
 	pthread_mutex_t lock; /* of the following */
 	pthread_cond_t said;
@@ -149,6 +151,10 @@ static void look_at_host(struct scavenger *s)
 		return;
 	s->looked_ns = now;
 	memory_bound_look(&s->bound, s->groups);
+	if (2 * map_budget_left(&s->budget) < s->budget.most && now - s->counted_ns >= RECOUNT_NS) {
+		s->counted_ns = now;
+		map_budget_recount(&s->budget, "");
+	}
 	aside(s->wards);
 }
 
@@ -265,31 +271,9 @@ free:
 	return log_errno(-r, "scavenger");
 }
 
-/* Under `work`: the group that this guest belongs to. */
-static struct group *group_for(struct scavenger *s, const struct vm *vm)
-{
-	const struct scavenge_options *o = s->options;
-	char name[GROUP_NAME_BYTES] = "default";
-	struct group *g;
-
-	if (o->each)
-		snprintf(name, sizeof(name), "guest %u", vm->number);
-	else if (o->group_count)
-		snprintf(name, sizeof(name), "%s", o->group[vm->number % o->group_count]);
-	for (g = s->groups; g; g = g->next)
-		if (!strcmp(g->name, name))
-			return g;
-	g = group_create(name);
-	if (g) {
-		g->next = s->groups;
-		s->groups = g;
-	}
-	return g;
-}
-
 static int add_ward(struct scavenger *s, struct vm *vm)
 {
-	struct group *g = group_for(s, vm);
+	struct group *g = group_for(&s->groups, s->options, vm->number);
 	struct ward *w = g ? ward_create(vm, g, s->options->refaults) : NULL, **at = &s->wards;
 	int r = w ? group_add(g, w) : -ENOMEM;
 

@@ -79,6 +79,33 @@ START_TEST(this_host)
 }
 END_TEST
 
+static uint64_t left_after_recount(const char *maps, uint64_t taken)
+{
+	struct map_budget b;
+	struct fake f;
+
+	fake_begin(&f);
+	fake_file(&f, "/proc/sys/vm/max_map_count", "20\n");
+	fake_file(&f, "/proc/self/maps", "a\nb\n");
+	ck_assert_int_eq(map_budget_init(&b, f.root), 0);
+	ck_assert_uint_eq(b.most, 13);
+	expect(map_budget_take(&b, taken));
+	fake_file(&f, "/proc/self/maps", maps);
+	map_budget_recount(&b, f.root);
+	fake_end(&f);
+	return map_budget_left(&b);
+}
+
+/* What has come back is found; what is used beyond what was taken is not taken twice. */
+START_TEST(counted_again)
+{
+	expect_eq(left_after_recount("a\nb\nc\n", 10), 12);
+	expect_eq(left_after_recount("a\nb\n", 10), 13);
+	expect_eq(left_after_recount("a\n", 10), 13);
+	expect_eq(left_after_recount("1\n2\n3\n4\n5\n6\n7\n8\n9\n10\n11\n12\n13\n14\n", 10), 3);
+}
+END_TEST
+
 START_TEST(our_bug)
 {
 	struct map_budget b;
@@ -132,6 +159,7 @@ int main(void)
 	tcase_set_timeout(tcase, 60);
 	tcase_add_test(tcase, made_up_hosts);
 	tcase_add_test(tcase, this_host);
+	tcase_add_test(tcase, counted_again);
 	tcase_add_test_raise_signal(tcase, our_bug, SIGABRT);
 	tcase_add_test(tcase, many_spend);
 	suite_add_tcase(suite, tcase);
