@@ -5,12 +5,15 @@
 #include <inttypes.h>
 #include <linux/kvm.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "ept/host_mmu.h"
+#include "ept/interrupt_shadow.h"
 #include "guest/abi.h"
 #include "vmm/cpu_state.h"
 #include "vmm/image.h"
 #include "vmm/kvm.h"
+#include "vmm/log.h"
 #include "vmm/software_event.h"
 #include "vmm/vcpu_state.h"
 #include "vmm/vm.h"
@@ -31,25 +34,36 @@ static int disable_hypercall_patching(const struct vm *vm)
 
 static int attach(struct vm *vm)
 {
+	int r = disable_hypercall_patching(vm);
+
+	if (r < 0)
+		return r;
+	vm->mmu_data = calloc(1, sizeof(struct interrupt_shadow));
+	if (!vm->mmu_data)
+		return log_errno(ENOMEM, "ept: interrupt shadow");
 	if (host_mmu_detect("").syscall_enters_ring0)
 		vm->abi_cpu |= ABI_CPU_SYSCALL;
-	return disable_hypercall_patching(vm);
+	return 0;
 }
 
 /* The wish for an interrupt window must not outlive the backend that knows what to do with it. */
 static void detach(struct vm *vm)
 {
 	vm->vcpu.run->request_interrupt_window = 0;
+	free(vm->mmu_data);
+	vm->mmu_data = NULL;
 }
 
 static bool interruptible(struct vcpu *v)
 {
-	return v->run->ready_for_interrupt_injection && v->run->if_flag;
+	return v->run->ready_for_interrupt_injection && v->run->if_flag && !interrupt_shadow_lasts(v->vm->mmu_data, v);
 }
 
 static void window(struct vcpu *v, bool wanted)
 {
-	v->run->request_interrupt_window = wanted;
+	bool shadow = wanted && v->run->if_flag && interrupt_shadow_see_out(v->vm->mmu_data, v);
+
+	v->run->request_interrupt_window = wanted && !shadow;
 }
 
 static int interrupt(struct vcpu *v, uint8_t vector)

@@ -199,25 +199,34 @@ static int create_timer(struct vcpu *v)
 	return 0;
 }
 
-/* Has the thread's timer interrupt KVM_RUN when the next timer of the VM's clock is due. */
+static uint64_t until(uint64_t when, uint64_t now)
+{
+	return when > now + MIN_RUN_NS ? when - now : MIN_RUN_NS;
+}
+
+/* Has the thread's timer interrupt KVM_RUN when the next timer of the VM's clock is due, or after a brief time. */
 static int arm_timer(struct vcpu *v)
 {
-	uint64_t next = clock_next(&v->vm->clock), now;
+	uint64_t next = clock_next(&v->vm->clock);
 	struct itimerspec when = {0};
 	int r;
 
-	if (next == v->armed)
+	if (next == v->armed && !v->brief)
 		return 0;
 	if (!v->has_timer && (r = create_timer(v)) < 0)
 		return r;
-	if (next != CLOCK_NEVER) {
-		now = clock_now(&v->vm->clock);
-		when.it_value = to_timespec(next > now + MIN_RUN_NS ? next - now : MIN_RUN_NS);
-	}
+	if (v->brief || next != CLOCK_NEVER)
+		when.it_value = to_timespec(v->brief ? v->brief : until(next, clock_now(&v->vm->clock)));
 	if (timer_settime(v->timer, 0, &when, NULL))
 		return log_errno(errno, "timer_settime");
-	v->armed = next;
+	v->armed = v->brief ? ARMED_UNKNOWN : next;
+	v->brief = 0;
 	return 0;
+}
+
+void vcpu_be_brief(struct vcpu *v, uint64_t ns)
+{
+	v->brief = ns;
 }
 
 void vcpu_forget_timer(struct vcpu *v)

@@ -43,6 +43,7 @@ struct vcpu {
 	timer_t timer;
 	bool has_timer;
 	uint64_t armed; /* virtual time the timer is armed for, CLOCK_NEVER = it is not; see vcpu_forget_timer() */
+	uint64_t brief; /* see vcpu_be_brief(); 0 = as long as it likes */
 
 	_Atomic uint32_t kicked; /* a futex: 1 = look at the mailbox, do not sleep */
 	pthread_mutex_t lock;	 /* of the mailbox */
@@ -81,6 +82,9 @@ int vcpu_enter(struct vcpu *v);
 
 /* Own thread: has the next vcpu_enter() arm the timer anew, because the VM's clock has left the host's. */
 void vcpu_forget_timer(struct vcpu *v);
+
+/* Own thread: has the next vcpu_enter() end after so many ns, whatever the VM's clock says. */
+void vcpu_be_brief(struct vcpu *v, uint64_t ns);
 
 /* Own thread: sleeps until kicked or until the VM's clock reaches its next timer. */
 void vcpu_sleep(struct vcpu *v);

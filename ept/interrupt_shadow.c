@@ -1,0 +1,48 @@
+#include "ept/interrupt_shadow.h"
+
+#include <linux/kvm.h>
+
+#include "vmm/kvm.h"
+#include "vmm/vcpu.h"
+
+#define MOMENT_NS 100000u
+
+static bool told(const struct vcpu *v)
+{
+	struct kvm_vcpu_events e;
+
+	return kvm_get_events(v->fd, &e) == 0 && e.interrupt.shadow;
+}
+
+/* What cannot be asked for has moved: KVM_RUN is about to fail, too. */
+static bool has_moved(const struct interrupt_shadow *s, const struct vcpu *v)
+{
+	struct kvm_regs regs;
+
+	return kvm_get_regs(v->fd, &regs) < 0 || regs.rip != s->rip;
+}
+
+static bool begins(struct interrupt_shadow *s, const struct vcpu *v)
+{
+	struct kvm_regs regs;
+
+	if (!told(v) || kvm_get_regs(v->fd, &regs) < 0)
+		return false;
+	s->rip = regs.rip;
+	return true;
+}
+
+bool interrupt_shadow_lasts(struct interrupt_shadow *s, struct vcpu *v)
+{
+	if (s->tries && (s->tries > INTERRUPT_SHADOW_TRIES || has_moved(s, v)))
+		s->tries = 0;
+	return s->tries;
+}
+
+bool interrupt_shadow_see_out(struct interrupt_shadow *s, struct vcpu *v)
+{
+	if (!interrupt_shadow_lasts(s, v) && !begins(s, v))
+		return false;
+	vcpu_be_brief(v, MOMENT_NS << s->tries++);
+	return true;
+}
