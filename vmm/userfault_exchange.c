@@ -206,8 +206,3 @@ int userfault_evict(struct userfault *u, struct userfault_hold *h, unsigned int 
 	return r < 0 ? r : evict(u, h, first, n);
 }
 
-int userfault_evict_alone(struct userfault *u, struct userfault_hold *h, unsigned int first, unsigned int n)
-{
-	return evict(u, h, first, n);
-}
-

@@ -56,14 +56,11 @@ int userfault_hold(struct userfault *u, struct userfault_hold *h, uint64_t gpa, 
  * guard wants them by now, or somebody wrote one while it was to be evicted, and -ENOMEM: the host maps no more; then the pages hold
  * what they held, and are to be let go. Others mean that RAM is lost.
  *
- * One mapping more or two come and go with a run of pages that are shown. Those that are evicted leave a mapping of their own; not if
- * nobody can touch RAM meanwhile, because the guest does not run and this is the vCPU's thread: then there is the faster
- * userfault_evict_alone().
+ * One mapping more or two come and go with a run of pages that are shown. Those that are evicted leave a mapping of their own.
  */
 int userfault_show_zero(struct userfault *u, struct userfault_hold *h, unsigned int first, unsigned int n);
 int userfault_show(struct userfault *u, struct userfault_hold *h, unsigned int first, unsigned int n, int fd, uint64_t at);
 int userfault_evict(struct userfault *u, struct userfault_hold *h, unsigned int first, unsigned int n);
-int userfault_evict_alone(struct userfault *u, struct userfault_hold *h, unsigned int first, unsigned int n);
 
 /* The guest goes on with what is there. */
 void userfault_let_go(struct userfault *u, struct userfault_hold *h);

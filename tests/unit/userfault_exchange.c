@@ -25,7 +25,7 @@
 static struct fixture f;
 
 enum state { OWN, ZEROED, SHOWN, SHOWN_WRITTEN, COLD, LAZY, STATES };
-enum operation { NOTHING, ZERO, SHOW, EVICT, EVICT_ALONE, OPERATIONS };
+enum operation { NOTHING, ZERO, SHOW, EVICT, OPERATIONS };
 enum waiter { NOBODY, READER, WRITER, DEVICE, WAITERS };
 
 static int exchange(struct userfault_hold *h, enum operation o, unsigned int first, unsigned int n, uint64_t value)
@@ -40,7 +40,7 @@ static int exchange(struct userfault_hold *h, enum operation o, unsigned int fir
 		return 0;
 	for (unsigned int i = 0; i < n; i++)
 		fixture_put(&f.cold, h->gpa / PAGE_SIZE + first + i, value);
-	r = o == EVICT ? userfault_evict(&f.uf, h, first, n) : userfault_evict_alone(&f.uf, h, first, n);
+	r = userfault_evict(&f.uf, h, first, n);
 	for (unsigned int i = 0; r < 0 && i < n; i++)
 		fixture_take_back(&f.cold, h->gpa / PAGE_SIZE + first + i);
 	return r;
@@ -154,7 +154,7 @@ static void small_case(enum state s, enum operation o, enum waiter w, uint64_t v
 			pthread_join(thread, NULL);
 		ck_assert_uint_eq(fixture_value(fixture_at(&f, PAGE)), value);
 		ck_assert_int_eq(exchange(&h, o, 0, 1, value), 0);
-		ck_assert_int_eq(userfault_is_absent(&f.uf, PAGE * PAGE_SIZE), o == EVICT || o == EVICT_ALONE);
+		ck_assert_int_eq(userfault_is_absent(&f.uf, PAGE * PAGE_SIZE), o == EVICT);
 		ck_assert_int_eq(userfault_is_shown(&f.uf, PAGE * PAGE_SIZE),
 				 o == SHOW || (o == NOTHING && (s == SHOWN || s == SHOWN_WRITTEN)));
 		userfault_let_go(&f.uf, &h);

@@ -155,7 +155,6 @@ START_TEST(guarded_meanwhile)
 	ck_assert_int_eq(show(&h), -EBUSY);
 	ck_assert_int_eq(userfault_show_zero(&f.uf, &h, 0, 1), -EBUSY);
 	ck_assert_int_eq(evict(&h), -EBUSY);
-	ck_assert_int_eq(userfault_evict_alone(&f.uf, &h, 0, 1), -EBUSY);
 	userfault_let_go(&f.uf, &h);
 	ck_assert_int_eq(userfault_hold(&f.uf, &h, PAGE * PAGE_SIZE, 1), -EBUSY);
 	fixture_fill(fixture_at(&f, PAGE), 7);
@@ -206,7 +205,6 @@ START_TEST(no_more_mappings)
 	hold_page(&h, PAGE + 8);
 	ck_assert_int_eq(userfault_show_zero(&f.uf, &h, 0, 1), -ENOMEM);
 	ck_assert_int_eq(evict(&h), -ENOMEM);
-	ck_assert_int_eq(userfault_evict_alone(&f.uf, &h, 0, 1), -ENOMEM);
 	userfault_let_go(&f.uf, &h);
 	ck_assert(!userfault_is_shown(&f.uf, PAGE * PAGE_SIZE) && userfault_is_shown(&f.uf, (PAGE + 8) * PAGE_SIZE));
 	for (uint64_t page = 0; page < FIXTURE_RAM_PAGES; page++)
