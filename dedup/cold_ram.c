@@ -67,15 +67,12 @@ static int bring(struct ward *w, uint64_t page, void *to)
 	return r < 0 ? log_errno(-r, "scavenger: guest %u: page %" PRIu64 " in the store", w->vm->number, page) : 0;
 }
 
-/* Neighbours only for a guest that reads on: otherwise they would be brought for nothing. */
 static int fetch(struct pager *p, uint64_t gpa, unsigned int pages, void *buffer, const void **bytes)
 {
 	struct ward *w = ward_of(p);
 	uint64_t first = mem_page_number(&w->vm->mem, gpa);
 	unsigned int n = 0;
 
-	if (first != __atomic_load_n(&w->next_fault, __ATOMIC_RELAXED))
-		pages = 1;
 	*bytes = buffer;
 	while (n < pages) {
 		int r = bring(w, first + n, (uint8_t *)buffer + n * PAGE_SIZE);
@@ -100,13 +97,27 @@ static void brought(struct pager *p, uint64_t gpa, unsigned int pages, bool faul
 	}
 	if (fault) {
 		w->counts.refaults++;
+		w->reads_on = first == w->next_fault;
 		ward_refaulted(w, first);
 	}
+	w->next_fault = first + pages;
 	pthread_mutex_unlock(&w->group->lock);
-	__atomic_store_n(&w->next_fault, first + pages, __ATOMIC_RELAXED);
+}
+
+/* Neighbours only for a guest that reads on: otherwise they would be brought for nothing. */
+static unsigned int read_ahead(struct pager *p, uint64_t gpa)
+{
+	struct ward *w = ward_of(p);
+	bool reads_on;
+
+	pthread_mutex_lock(&w->group->lock);
+	reads_on = w->reads_on;
+	pthread_mutex_unlock(&w->group->lock);
+	return reads_on ? COLD_AHEAD : 0;
 }
 
 void cold_ram_init(struct ward *w)
 {
-	w->pager = (struct pager){.name = "the scavenger's store", .ahead = COLD_AHEAD, .fetch = fetch, .brought = brought};
+	w->pager = (struct pager){.name = "the scavenger's store", .ahead = 1, .fetch = fetch, .read_ahead = read_ahead,
+				  .brought = brought};
 }

@@ -78,6 +78,7 @@ struct ward {
 
 	struct pager pager;
 	uint64_t next_fault; /* page behind the last that was brought: where the guest reads on */
+	bool reads_on;	     /* it did so at the last fault */
 	uint64_t cpu_ns;
 	struct ward *next;
 };

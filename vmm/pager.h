@@ -9,7 +9,7 @@
 
 struct pager {
 	const char *name; /* for people, in the reason of a VM that ends because of it */
-	unsigned int ahead; /* pages to ask for at a fault, 1..USERFAULT_RUN: more than one where neighbours come cheap */
+	unsigned int ahead; /* pages to ask for at a fault, 1..USERFAULT_RUN: more than one where neighbours come for free */
 
 	/*
 	 * Says what is in absent pages from gpa on, at most `pages` of them, in one region of RAM. Returns for how many it did
@@ -21,6 +21,12 @@ struct pager {
 	 * takes longer than the deadline the VM ends, but its end waits for this call.
 	 */
 	int (*fetch)(struct pager *p, uint64_t gpa, unsigned int pages, void *buffer, const void **bytes);
+
+	/*
+	 * NULL, or asked by the serving thread when a touched page has been answered: how many absent pages from gpa on, which is behind
+	 * it, to bring before anybody touches them, 0..USERFAULT_RUN.
+	 */
+	unsigned int (*read_ahead)(struct pager *p, uint64_t gpa);
 
 	/*
 	 * NULL, or told by the serving thread what came in because somebody touched it: pages of the pager's, or one that was never

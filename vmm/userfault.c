@@ -109,6 +109,22 @@ static void tell_touched(const struct userfault *u, struct pager *p, uint64_t pa
 		p->touched(p, mem_page_gpa(u->mem, page), pages);
 }
 
+/* Under the lock, which is let go meanwhile: nobody waits for these pages yet. */
+static void read_ahead(struct userfault *u, const struct userfault_source *s, uint64_t page)
+{
+	struct pager *p = s->pager;
+	int n = 0;
+
+	if (p->read_ahead && !u->failing && userfault_source_of(u, page) == s && !userfault_claimed(u, page, 1))
+		n = (int)p->read_ahead(p, mem_page_gpa(u->mem, page));
+	if (n > 0)
+		n = userfault_bring(u, page, (uint64_t)n, u->buffer);
+	if (n > 0) {
+		u->stats.ahead += (unsigned int)n;
+		tell_touched(u, p, page, (unsigned int)n);
+	}
+}
+
 static void answer_absent(struct userfault *u, const struct userfault_source *s, uint64_t page, uint64_t since)
 {
 	struct userfault_claim c;
@@ -129,6 +145,7 @@ static void answer_absent(struct userfault *u, const struct userfault_source *s,
 		tell_touched(u, s->pager, c.first, (unsigned int)n);
 	}
 	answered(u, &c);
+	read_ahead(u, s, c.first + c.count);
 }
 
 /* A present page that is protected, or was when somebody wanted to write it. */

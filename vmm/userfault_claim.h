@@ -108,6 +108,12 @@ int userfault_fetch(struct userfault *u, const struct userfault_source *s, uint6
  */
 int userfault_install(struct userfault *u, const struct userfault_claim *c, unsigned int n, const void *bytes, bool fault);
 
+/*
+ * Lets the lock go meanwhile: brings an absent page that nobody has claimed, and at most max - 1 behind it, by way of `buffer`, which
+ * has room for USERFAULT_RUN. Returns how many, or a -errno that is logged; they stay absent.
+ */
+int userfault_bring(struct userfault *u, uint64_t page, uint64_t max, void *buffer);
+
 /* Makes what is not present of these pages zero. Returns 0 or a -errno that is not logged. */
 int userfault_zero(struct userfault *u, uint64_t page, unsigned int pages, bool protect);
 

@@ -117,8 +117,7 @@ static uint64_t next_absent(const struct userfault *u, uint64_t page, uint64_t e
 	return end;
 }
 
-/* Under the lock, which is let go meanwhile: brings a run of absent pages. Returns how many, or -errno. */
-static int bring(struct userfault *u, uint64_t page, uint64_t max, void *buffer)
+int userfault_bring(struct userfault *u, uint64_t page, uint64_t max, void *buffer)
 {
 	struct userfault_claim c;
 	const void *bytes = NULL;
@@ -135,8 +134,6 @@ static int bring(struct userfault *u, uint64_t page, uint64_t max, void *buffer)
 		uffd_wake(u->fd, mem_page_hva(u->mem, page), c.count * PAGE_SIZE);
 	else if (userfault_install(u, &c, (unsigned int)n, bytes, false) < 0)
 		n = -ECANCELED;
-	else
-		u->stats.prefetched += (unsigned int)n;
 	userfault_unclaim(u, &c);
 	return n;
 }
@@ -149,13 +146,14 @@ int64_t userfault_prefetch(struct userfault *u, uint64_t gpa, uint64_t size, voi
 	userfault_range(u, gpa, size, &page, &end);
 	pthread_mutex_lock(&u->lock);
 	while (count_absent(u) && (page = next_absent(u, page, end)) < end) {
-		int n = u->failing ? -ECANCELED : bring(u, page, end - page, buffer);
+		int n = u->failing ? -ECANCELED : userfault_bring(u, page, end - page, buffer);
 
 		if (n < 0) {
 			brought = n;
 			break;
 		}
 		brought += n;
+		u->stats.prefetched += (unsigned int)n;
 		page += (unsigned int)n;
 	}
 	pthread_mutex_unlock(&u->lock);
