@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "dedup/exchange.h"
+#include "dedup/similar.h"
 #include "vmm/scavenging.h"
 #include "vmm/userfault.h"
 
@@ -27,6 +28,7 @@ struct look {
 	struct codec *codec;
 	struct plan plan[LOOK_PAGES];
 	uint32_t hash[LOOK_PAGES];
+	struct similar_sketch sketch[LOOK_PAGES];
 	uint8_t copy[LOOK_PAGES][PAGE_SIZE];
 	uint8_t reference[1][PAGE_SIZE];
 };

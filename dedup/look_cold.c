@@ -9,6 +9,8 @@
 
 #define MOST_DELTA 2048u /* bytes: where Difference Engine (OSDI 2008) gives up, too */
 
+#define GOOD_DELTA 256u /* no other is looked for */
+
 /* The best that was found for a page. */
 struct found {
 	unsigned int size; /* 0 = nothing */
@@ -89,19 +91,26 @@ static void try_candidate(struct look *l, struct ward *w, uint64_t page, uint32_
 		try_slot(l, g, id & ~ID_IS_SLOT, copy, best);
 }
 
-static void find_delta(struct look *l, struct ward *w, uint64_t page, const void *copy, struct found *best)
+/* Among slots, or among pages. */
+static void find_among(struct look *l, struct ward *w, uint64_t page, unsigned int i, uint32_t slots, struct found *best)
 {
 	struct group *g = w->group;
-	struct similar_sketch k;
 	uint32_t id[SIMILAR_FOUND];
 	unsigned int n;
 
-	similar_sketch(copy, &k);
 	pthread_mutex_lock(&g->lock);
-	n = g->similar ? similar_find(g->similar, &k, id) : 0;
+	n = g->similar ? similar_find(g->similar, &l->sketch[i], ID_IS_SLOT, slots, id) : 0;
 	pthread_mutex_unlock(&g->lock);
-	for (unsigned int i = 0; i < n; i++)
-		try_candidate(l, w, page, id[i], copy, best);
+	for (unsigned int c = 0; c < n && (!best->size || best->size > GOOD_DELTA); c++)
+		try_candidate(l, w, page, id[c], l->copy[i], best);
+}
+
+/* A page becomes a slot, with all its bytes, so that others can be kept by it: only where there is none yet. */
+static void find_delta(struct look *l, struct ward *w, uint64_t page, unsigned int i, struct found *best)
+{
+	find_among(l, w, page, i, ID_IS_SLOT, best);
+	if (!best->size)
+		find_among(l, w, page, i, 0, best);
 }
 
 /*
@@ -162,23 +171,23 @@ static void note_dense(struct ward *w, uint64_t page, uint32_t hash)
 }
 
 /* As a delta if that is smaller than alone. */
-static struct plan plan_smaller(struct look *l, struct ward *w, uint64_t page, const void *copy, uint32_t hash)
+static struct plan plan_smaller(struct look *l, struct ward *w, uint64_t page, unsigned int i)
 {
 	struct found best = {.size = 0};
 	uint8_t bytes[CODEC_MOST];
 	unsigned int alone = 0;
 
 	if (l->last >= SCAVENGE_DELTA)
-		find_delta(l, w, page, copy, &best);
+		find_delta(l, w, page, i, &best);
 	if (l->last >= SCAVENGE_COMPRESS)
-		alone = codec_alone(l->codec, copy, bytes, best.size > 1 ? best.size - 1 : CODEC_MOST);
+		alone = codec_alone(l->codec, l->copy[i], bytes, best.size > 1 ? best.size - 1 : CODEC_MOST);
 	if (alone && best.size && !best.ward)
 		group_release_slot(w->group, best.slot);
 	if (alone)
 		return plan_object(w, PAGE_COLD_ALONE, 0, bytes, alone);
 	if (best.size)
 		return plan_delta(l, w, &best);
-	note_dense(w, page, hash);
+	note_dense(w, page, l->hash[i]);
 	return (struct plan){.act = ACT_NONE};
 }
 
@@ -205,7 +214,7 @@ static struct plan plan_same(struct ward *w, const struct equal *e, const void *
 	return (struct plan){ACT_EVICT, record_make(PAGE_COLD_SAME, slot, 0)};
 }
 
-/* It may have been written, brought back or exchanged since it was queued. */
+/* It may have been written, brought back or exchanged since it was queued, or since it was copied. */
 static bool is_due(const struct ward *w, uint64_t page)
 {
 	bool due;
@@ -216,33 +225,72 @@ static bool is_due(const struct ward *w, uint64_t page)
 	return due;
 }
 
+/* Whether others may be kept as what differs from it. */
+static void set_similar(struct look *l, struct ward *w, uint64_t page, unsigned int i, bool may)
+{
+	struct group *g = w->group;
+
+	if (l->last < SCAVENGE_DELTA)
+		return;
+	pthread_mutex_lock(&g->lock);
+	if (g->similar && may)
+		similar_add(g->similar, &l->sketch[i], ward_id(w, page));
+	else if (g->similar)
+		similar_remove(g->similar, &l->sketch[i], ward_id(w, page));
+	pthread_mutex_unlock(&g->lock);
+}
+
+/* All of them first, so that each can be kept as a delta to any other: neighbours are often alike. */
+static bool take(struct look *l, struct ward *w, uint64_t page, unsigned int i)
+{
+	if (!is_due(w, page) || !look_copy(w, page, l->copy[i]))
+		return false;
+	if (l->last >= SCAVENGE_DELTA)
+		similar_sketch(l->copy[i], &l->sketch[i]);
+	set_similar(l, w, page, i, true);
+	return true;
+}
+
 static struct plan plan_cold(struct look *l, struct ward *w, uint64_t page, unsigned int i)
 {
 	struct equal e;
 
-	if (!is_due(w, page) || !look_copy(w, page, l->copy[i]))
-		return (struct plan){.act = ACT_NONE};
 	if (equal_is_zero(l->copy[i]))
 		return (struct plan){ACT_ZERO, record_make(PAGE_ZERO, 0, 0)};
 	l->hash[i] = equal_hash(l->copy[i]);
 	e = equal_find(w, page, l->copy[i], l->hash[i]);
 	if (e.kind != EQUAL_NONE)
 		return plan_same(w, &e, l->copy[i], l->hash[i]);
-	return plan_smaller(l, w, page, l->copy[i], l->hash[i]);
+	return plan_smaller(l, w, page, i);
+}
+
+/* A page that is about to go is nothing to keep others by. */
+static struct plan plan(struct look *l, struct ward *w, uint64_t page, unsigned int i)
+{
+	struct plan p = {.act = ACT_NONE};
+
+	if (!is_due(w, page))
+		return p;
+	if (w->allowance == 0) {
+		ward_enqueue(&w->cold, page);
+		return p;
+	}
+	p = plan_cold(l, w, page, i);
+	if (p.act != ACT_NONE)
+		set_similar(l, w, page, i, false);
+	w->allowance -= p.act == ACT_EVICT;
+	return p;
 }
 
 /* A reference that was made on the way may be one of these pages: it is cold by then. */
 void look_at_cold(struct look *l, struct ward *w, uint64_t page, unsigned int n)
 {
-	for (unsigned int i = 0; i < n; i++) {
-		l->plan[i] = (struct plan){.act = ACT_NONE};
-		if (w->allowance == 0) {
-			ward_enqueue(&w->cold, page + i);
-			continue;
-		}
-		l->plan[i] = plan_cold(l, w, page + i, i);
-		w->allowance -= l->plan[i].act == ACT_EVICT;
-	}
+	bool taken[LOOK_PAGES];
+
+	for (unsigned int i = 0; i < n; i++)
+		taken[i] = take(l, w, page + i, i);
+	for (unsigned int i = 0; i < n; i++)
+		l->plan[i] = taken[i] ? plan(l, w, page + i, i) : (struct plan){.act = ACT_NONE};
 	exchange(w, page, n, l->plan, (const uint8_t(*)[PAGE_SIZE])l->copy);
 	w->counts.scanned += n;
 }

@@ -19,16 +19,11 @@ struct match {
 static void note_unique(struct look *l, struct ward *w, uint64_t page, unsigned int i, bool last)
 {
 	struct group *g = w->group;
-	struct similar_sketch k;
 
-	if (l->last >= SCAVENGE_DELTA)
-		similar_sketch(l->copy[i], &k);
 	pthread_mutex_lock(&g->lock);
 	ward_set(w, page, record_make(PAGE_UNIQUE, 0, l->hash[i]));
 	if (g->same && (last || !same_index_find(g->same, l->hash[i])))
 		same_index_add(g->same, l->hash[i], ward_id(w, page));
-	if (g->similar && l->last >= SCAVENGE_DELTA)
-		similar_add(g->similar, &k, ward_id(w, page));
 	pthread_mutex_unlock(&g->lock);
 }
 

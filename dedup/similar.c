@@ -198,10 +198,10 @@ static void vote(struct votes *v, uint32_t id)
 	v->votes[i]++;
 }
 
-static void look_in(const struct bucket *b, uint32_t hash, struct votes *v)
+static void look_in(const struct bucket *b, uint32_t hash, uint32_t mask, uint32_t bits, struct votes *v)
 {
 	for (unsigned int e = 0; e < ENTRIES; e++)
-		if (b->id[e] && b->tag[e] == tag_of(hash))
+		if (b->id[e] && b->tag[e] == tag_of(hash) && (b->id[e] & mask) == bits)
 			vote(v, b->id[e]);
 }
 
@@ -220,14 +220,15 @@ static uint32_t elect(struct votes *v)
 	return id;
 }
 
-unsigned int similar_find(const struct similar *s, const struct similar_sketch *k, uint32_t found[SIMILAR_FOUND])
+unsigned int similar_find(const struct similar *s, const struct similar_sketch *k, uint32_t mask, uint32_t bits,
+			  uint32_t found[SIMILAR_FOUND])
 {
 	struct votes v = {.count = 0};
 	unsigned int n = 0;
 
 	for (unsigned int i = 0; i < SIMILAR_BLOCKS; i++)
 		if (k->block[i])
-			look_in(bucket_of(s, k->block[i]), k->block[i], &v);
+			look_in(bucket_of(s, k->block[i]), k->block[i], mask, bits, &v);
 	while (n < SIMILAR_FOUND && v.count)
 		found[n++] = elect(&v);
 	return n;

@@ -34,5 +34,9 @@ void similar_add(struct similar *s, const struct similar_sketch *k, uint32_t id)
 /* Forgets id where it stands under this sketch. */
 void similar_remove(struct similar *s, const struct similar_sketch *k, uint32_t id);
 
-/* Ids that stand under blocks of the sketch, those under most first. Returns how many. They may be wrong: the owner looks. */
-unsigned int similar_find(const struct similar *s, const struct similar_sketch *k, uint32_t found[SIMILAR_FOUND]);
+/*
+ * Ids that stand under blocks of the sketch, those under most first, of those whose bits `mask` are `bits`. Returns how many. They may be
+ * wrong: the owner looks.
+ */
+unsigned int similar_find(const struct similar *s, const struct similar_sketch *k, uint32_t mask, uint32_t bits,
+			  uint32_t found[SIMILAR_FOUND]);

@@ -63,7 +63,7 @@ static bool finds(const struct similar *s, const struct page *p, uint32_t id)
 	bool yes = false;
 
 	similar_sketch(p, &k);
-	count = similar_find(s, &k, found);
+	count = similar_find(s, &k, 0, 0, found);
 	expect(count <= SIMILAR_FOUND);
 	for (unsigned int i = 0; i < count; i++) {
 		expect(found[i]);
@@ -172,7 +172,7 @@ START_TEST(most_in_common_first)
 	}
 	add(s, 0);
 	similar_sketch(&page[0], &k);
-	ck_assert_uint_ge(similar_find(s, &k, found), 2);
+	ck_assert_uint_ge(similar_find(s, &k, 0, 0, found), 2);
 	ck_assert_uint_eq(found[0], 1);
 	similar_destroy(s);
 }
