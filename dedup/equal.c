@@ -39,18 +39,18 @@ static struct equal candidate(struct ward *w, uint64_t page, uint32_t hash)
 	return e;
 }
 
-static bool is_equal(const struct equal *e, const struct group *g, const void *copy)
+static bool is_equal(const struct equal *e, const struct group *g, const void *bytes)
 {
 	struct vm *vm;
 
 	if (e->kind == EQUAL_SLOT)
-		return !memcmp(copy, pool_page(g->pool, e->slot), PAGE_SIZE);
+		return !memcmp(bytes, pool_page(g->pool, e->slot), PAGE_SIZE);
 	vm = e->ward->vm;
 	return !userfault_is_absent(&vm->userfault, mem_page_gpa(&vm->mem, e->page)) &&
-	       !memcmp(copy, mem_page_hva(&vm->mem, e->page), PAGE_SIZE);
+	       !memcmp(bytes, mem_page_hva(&vm->mem, e->page), PAGE_SIZE);
 }
 
-struct equal equal_find(struct ward *w, uint64_t page, const void *copy, uint32_t hash)
+struct equal equal_find(struct ward *w, uint64_t page, const void *bytes, uint32_t hash)
 {
 	struct group *g = w->group;
 	struct equal e;
@@ -58,20 +58,20 @@ struct equal equal_find(struct ward *w, uint64_t page, const void *copy, uint32_
 	pthread_mutex_lock(&g->lock);
 	e = candidate(w, page, hash);
 	pthread_mutex_unlock(&g->lock);
-	if (e.kind == EQUAL_NONE || is_equal(&e, g, copy))
+	if (e.kind == EQUAL_NONE || is_equal(&e, g, bytes))
 		return e;
 	if (e.kind == EQUAL_SLOT)
 		group_release_slot(g, e.slot);
 	return (struct equal){.kind = EQUAL_NONE};
 }
 
-uint32_t equal_share(struct ward *w, const void *copies, unsigned int n, const uint32_t *hash)
+uint32_t equal_share(struct ward *w, const void *pages, unsigned int n, const uint32_t *hash)
 {
 	struct group *g = w->group;
 	uint32_t slot;
 
 	pthread_mutex_lock(&g->lock);
-	slot = pool_add(g->pool, copies, n, hash);
+	slot = pool_add(g->pool, pages, n, hash);
 	for (unsigned int i = 0; slot != POOL_NONE && g->same && i < n; i++)
 		same_index_add(g->same, hash[i], (slot + i) | ID_IS_SLOT);
 	pthread_mutex_unlock(&g->lock);

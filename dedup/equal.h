@@ -22,10 +22,11 @@ uint32_t equal_hash(const void *page);
 
 bool equal_is_zero(const void *page);
 
-/* `copy` is what the page held when it was looked at, `hash` its hash. */
-struct equal equal_find(struct ward *w, uint64_t page, const void *copy, uint32_t hash);
+/* `bytes` is what the page holds, or held when it was looked at, `hash` its hash. */
+struct equal equal_find(struct ward *w, uint64_t page, const void *bytes, uint32_t hash);
 
 /*
- * Slots for n copies of pages, each needed once, which are found from now on under their hashes. Returns the first, or POOL_NONE.
+ * Slots that get the bytes of n pages, each needed once, which are found from now on under these hashes. A page that is being written
+ * makes a slot that nothing is equal to. Returns the first, or POOL_NONE.
  */
-uint32_t equal_share(struct ward *w, const void *copies, unsigned int n, const uint32_t *hash);
+uint32_t equal_share(struct ward *w, const void *pages, unsigned int n, const uint32_t *hash);

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "dedup/equal.h"
 #include "dedup/ward.h"
 #include "vmm/userfault_exchange.h"
 #include "vmm/vm.h"
@@ -13,12 +14,11 @@ struct run {
 	uint64_t page;
 	unsigned int n;
 	const struct plan *plan;
-	const uint8_t (*copy)[PAGE_SIZE];
 };
 
 static struct run part(const struct run *r, unsigned int first, unsigned int n)
 {
-	return (struct run){r->ward, r->page + first, n, r->plan + first, r->copy + first};
+	return (struct run){r->ward, r->page + first, n, r->plan + first};
 }
 
 static void abandon(const struct run *r)
@@ -84,7 +84,9 @@ static void exchange_held(const struct run *r, struct userfault_hold *h, unsigne
 
 static bool is_same(const struct run *r, unsigned int i)
 {
-	return !memcmp(mem_page_hva(&r->ward->vm->mem, r->page + i), r->copy[i], PAGE_SIZE);
+	const void *page = mem_page_hva(&r->ward->vm->mem, r->page + i), *like = r->plan[i].like;
+
+	return like ? !memcmp(page, like, PAGE_SIZE) : equal_is_zero(page);
 }
 
 static void exchange_same(const struct run *r, struct userfault_hold *h)
@@ -131,9 +133,9 @@ static bool goes_on(const struct plan *p)
 	return p[1].act == p[0].act && (p->act != ACT_SHOW || record_slot(p[1].record) == record_slot(p[0].record) + 1);
 }
 
-void exchange(struct ward *w, uint64_t page, unsigned int n, const struct plan *plan, const uint8_t (*copy)[PAGE_SIZE])
+void exchange(struct ward *w, uint64_t page, unsigned int n, const struct plan *plan)
 {
-	const struct run all = {w, page, n, plan, copy};
+	const struct run all = {w, page, n, plan};
 
 	for (unsigned int first = 0, count; first < n; first += count) {
 		struct run r;

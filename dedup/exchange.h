@@ -8,7 +8,6 @@
 #include <stdint.h>
 
 #include "dedup/record.h"
-#include "vmm/mem.h"
 
 struct ward;
 
@@ -17,10 +16,11 @@ enum act { ACT_NONE, ACT_ZERO, ACT_SHOW, ACT_EVICT };
 struct plan {
 	enum act act;
 	page_record record; /* what the page becomes; its slot and object are needed already */
+	const void *like;   /* only if it holds these bytes: a slot's, or what it was looked at by; NULL: if it is zero */
 };
 
 /*
- * n pages from `page` on, of one region, with a copy of each as it was looked at. What one of them needed and does not get is released.
- * Runs of the same act are exchanged together; those that are shown from slots in order, too.
+ * n pages from `page` on, of one region. What one of them needed and does not get is released. Runs of the same act are exchanged
+ * together; those that are shown from slots in order, too.
  */
-void exchange(struct ward *w, uint64_t page, unsigned int n, const struct plan *plan, const uint8_t (*copy)[PAGE_SIZE]);
+void exchange(struct ward *w, uint64_t page, unsigned int n, const struct plan *plan);

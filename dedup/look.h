@@ -1,5 +1,5 @@
 /*
- * What becomes of pages that are idle. A look is taken without any protection: the page is copied, everything is found out from the copy,
+ * What becomes of pages that are idle. A look is taken without any protection, at the page itself, or at a copy of what is to be packed,
  * and a plan is made; exchange.h sees to it that nothing comes of it if the page has changed. What a plan needs (a slot, an
  * object) is needed before the page is touched.
  *
@@ -26,11 +26,12 @@ struct look {
 	enum scavenge_stage last; /* what is done, up to this */
 	struct map_budget *budget;
 	struct codec *codec;
-	struct plan plan[LOOK_PAGES];
+	struct plan plan[LOOK_PAGES], others[LOOK_PAGES];
+	const void *at[LOOK_PAGES]; /* the page, or its copy */
 	uint32_t hash[LOOK_PAGES];
 	struct similar_sketch sketch[LOOK_PAGES];
 	uint8_t copy[LOOK_PAGES][PAGE_SIZE];
-	uint8_t reference[1][PAGE_SIZE];
+	uint8_t reference[PAGE_SIZE];
 };
 
 /* n pages of one region that have become idle: they are zero, or equal to others; or they get into the indexes. */

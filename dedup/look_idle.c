@@ -2,7 +2,7 @@
 
 #include "dedup/equal.h"
 #include "dedup/look.h"
-#include "dedup/look_copy.h"
+#include "dedup/look_page.h"
 #include "dedup/map_budget.h"
 #include "dedup/ward.h"
 #include "vmm/vm.h"
@@ -44,24 +44,10 @@ static bool follows(const struct match *m, const struct equal *e)
 	return e->ward == m->first.ward && e->page == m->first.page + m->n;
 }
 
-/* What its other page is equal to is a slot now: that page will find it. */
-static void send_others(const struct match *m)
+/* For a page that needs the slot already. */
+static struct plan plan_show(const struct group *g, uint32_t slot)
 {
-	struct ward *other = m->first.ward;
-
-	pthread_mutex_lock(&other->group->lock);
-	for (uint64_t page = m->first.page; page < m->first.page + m->n; page++)
-		if (kind_has_hash(record_kind(other->record[page]))) {
-			ward_set(other, page, record_make(PAGE_UNKNOWN, 0, 0));
-			ward_enqueue(&other->rest, page);
-		}
-	pthread_mutex_unlock(&other->group->lock);
-}
-
-static void plan_show(struct look *l, unsigned int first, unsigned int n, uint32_t slot)
-{
-	for (unsigned int i = 0; i < n; i++)
-		l->plan[first + i] = (struct plan){ACT_SHOW, record_make(PAGE_SHARED, slot + i, 0)};
+	return (struct plan){ACT_SHOW, record_make(PAGE_SHARED, slot, 0), pool_page(g->pool, slot)};
 }
 
 /* The pages that are not shown are found again when they are cold: each by the others, so not by those that were there before. */
@@ -104,6 +90,42 @@ static bool is_worth_mapping(struct map_budget *b, unsigned int pages, bool read
 	return map_budget_take(b, MAPPINGS_OF_RUN);
 }
 
+/* There is no mapping for them: they will be found equal to the slots, and go on from there. */
+static void send_others(const struct match *m)
+{
+	struct ward *other = m->first.ward;
+
+	pthread_mutex_lock(&other->group->lock);
+	for (uint64_t page = m->first.page; page < m->first.page + m->n; page++)
+		if (kind_has_hash(record_kind(other->record[page]))) {
+			ward_set(other, page, record_make(PAGE_UNKNOWN, 0, 0));
+			ward_enqueue(&other->rest, page);
+		}
+	pthread_mutex_unlock(&other->group->lock);
+}
+
+/* What the pages were found equal to is shown from the same slots. */
+static void show_others(struct look *l, const struct match *m, uint32_t slot)
+{
+	struct ward *other = m->first.ward;
+	struct group *g = other->group;
+
+	if (!is_worth_mapping(l->budget, m->n, is_read(other, m->first.page))) {
+		send_others(m);
+		return;
+	}
+	pthread_mutex_lock(&g->lock);
+	for (unsigned int i = 0; i < m->n; i++) {
+		bool looked_at = kind_has_hash(record_kind(other->record[m->first.page + i]));
+
+		l->others[i] = looked_at ? plan_show(g, slot + i) : (struct plan){.act = ACT_NONE};
+		if (looked_at)
+			pool_need(g->pool, slot + i);
+	}
+	pthread_mutex_unlock(&g->lock);
+	exchange(other, m->first.page, m->n, l->others);
+}
+
 /* Plans for pages [first, first + m->n) of the look. */
 static void plan_match(struct look *l, struct ward *w, uint64_t page, unsigned int first, const struct match *m)
 {
@@ -114,14 +136,15 @@ static void plan_match(struct look *l, struct ward *w, uint64_t page, unsigned i
 		return;
 	}
 	if (m->first.kind == EQUAL_PAGE)
-		slot = equal_share(w, l->copy[first], m->n, &l->hash[first]);
+		slot = equal_share(w, mem_page_hva(&w->vm->mem, page + first), m->n, &l->hash[first]);
 	if (slot == POOL_NONE) {
 		leave(l, w, page, first, m);
 		return;
 	}
-	plan_show(l, first, m->n, slot);
+	for (unsigned int i = 0; i < m->n; i++)
+		l->plan[first + i] = plan_show(w->group, slot + i);
 	if (m->first.kind == EQUAL_PAGE)
-		send_others(m);
+		show_others(l, m, slot);
 }
 
 /* It may have been written, or brought back, since it was queued. */
@@ -138,21 +161,22 @@ static bool is_due(const struct ward *w, uint64_t page)
 /* Returns what page i is equal to, or has a plan for it that needs no other. */
 static struct equal look_at(struct look *l, struct ward *w, uint64_t page, unsigned int i)
 {
+	const void *bytes = is_due(w, page + i) ? look_page(w, page + i) : NULL;
 	struct equal none = {.kind = EQUAL_NONE}, e;
 
 	l->plan[i] = (struct plan){.act = ACT_NONE};
-	if (!is_due(w, page + i) || !look_copy(w, page + i, l->copy[i]))
+	if (!bytes)
 		return none;
-	if (equal_is_zero(l->copy[i])) {
-		l->plan[i] = (struct plan){ACT_ZERO, record_make(PAGE_ZERO, 0, 0)};
+	if (equal_is_zero(bytes)) {
+		l->plan[i] = (struct plan){ACT_ZERO, record_make(PAGE_ZERO, 0, 0), NULL};
 		return none;
 	}
 	if (l->last < SCAVENGE_SAME) {
 		note_own(w, page + i);
 		return none;
 	}
-	l->hash[i] = equal_hash(l->copy[i]);
-	e = equal_find(w, page + i, l->copy[i], l->hash[i]);
+	l->hash[i] = equal_hash(bytes);
+	e = equal_find(w, page + i, bytes, l->hash[i]);
 	if (e.kind == EQUAL_NONE)
 		note_unique(l, w, page + i, i, false);
 	return e;
@@ -175,6 +199,6 @@ void look_at_idle(struct look *l, struct ward *w, uint64_t page, unsigned int n)
 	}
 	if (m.n)
 		plan_match(l, w, page, n - m.n, &m);
-	exchange(w, page, n, l->plan, l->copy);
+	exchange(w, page, n, l->plan);
 	w->counts.scanned += n;
 }
