@@ -10,7 +10,7 @@
 #include "vmm/log.h"
 #include "vmm/mem.h"
 
-#define BYTES_PER_PAGE 3u
+#define BYTES_PER_TWO_PAGES 5u
 #define LINE 64u	/* of the processor's caches, and bytes of a block that is sampled */
 #define ENTRIES 12u
 #define FREE_ENTRY (ENTRIES + 1) /* is more room than a bucket of spare ones */
@@ -39,7 +39,7 @@ static const uint16_t sampled[SIMILAR_BLOCKS] = {128, 832, 1344, 1792, 2304, 262
 
 struct similar *similar_create(uint64_t pages)
 {
-	uint64_t buckets = pages * BYTES_PER_PAGE / sizeof(struct bucket);
+	uint64_t buckets = pages * BYTES_PER_TWO_PAGES / 2 / sizeof(struct bucket);
 	struct similar *s = calloc(1, sizeof(*s));
 
 	buckets = buckets ? buckets : 1;

@@ -18,7 +18,7 @@ struct similar_sketch {
 	uint32_t block[SIMILAR_BLOCKS];
 };
 
-/* For about so many pages, in at most 3 bytes each (and 200). NULL, and -ENOMEM is logged. */
+/* For about so many pages, in at most 2.5 bytes each (and 200). NULL, and -ENOMEM is logged. */
 struct similar *similar_create(uint64_t pages);
 void similar_destroy(struct similar *s);
 uint64_t similar_bytes(const struct similar *s);
@@ -26,7 +26,7 @@ uint64_t similar_bytes(const struct similar *s);
 void similar_sketch(const void *page, struct similar_sketch *k);
 
 /*
- * A page stands under two of its blocks, and under two more while there is free room. A quarter of the pages can be in it before any is
+ * A page stands under two of its blocks, and under two more while there is free room. A fifth of the pages can be in it before any is
  * displaced.
  */
 void similar_add(struct similar *s, const struct similar_sketch *k, uint32_t id);
