@@ -10,6 +10,7 @@
 #include "vmm/vm.h"
 
 #define NOT_YET 1
+#define NOT_WATCHED 2
 #define WORD_BITS 64u
 #define AT_A_TIME 512u /* pages under the lock, for which a guest's fault may have to wait */
 
@@ -34,11 +35,16 @@ end:
 	return r;
 }
 
+static bool can_watch(const struct vm *vm)
+{
+	return vm->mmu && vm->mmu->accessed && !vm_ended(vm);
+}
+
 /* Reads, too, where the MMU mode can tell of them; elsewhere they are learnt when a page that went cold is wanted back. */
 static int take_used(struct ward *w, struct vm *vm)
 {
 	memset(w->used, 0, (w->pages / WORD_BITS + 1) * sizeof(*w->used));
-	return vm->mmu && vm->mmu->accessed && !vm_ended(vm) ? vm->mmu->accessed(vm, w->used) : 0;
+	return can_watch(vm) ? vm->mmu->accessed(vm, w->used) : 0;
 }
 
 static int take_epoch(struct ward *w, struct vm *vm)
@@ -48,9 +54,14 @@ static int take_epoch(struct ward *w, struct vm *vm)
 	return r < 0 ? r : dirty_take(&vm->dirty, &w->consumer, &w->written);
 }
 
+static struct ward *ward_of(struct vcpu_work *work)
+{
+	return (struct ward *)((char *)work - offsetof(struct ward, work));
+}
+
 static void on_vcpu(struct vcpu_work *work, struct vm *vm)
 {
-	struct ward *w = (struct ward *)((char *)work - offsetof(struct ward, work));
+	struct ward *w = ward_of(work);
 	int r;
 
 	if (w->state == WARD_NEW)
@@ -60,15 +71,36 @@ static void on_vcpu(struct vcpu_work *work, struct vm *vm)
 	atomic_store(&w->answer, r);
 }
 
+static void unwatch_on_vcpu(struct vcpu_work *work, struct vm *vm)
+{
+	if (can_watch(vm))
+		vm->mmu->accessed(vm, NULL);
+	atomic_store(&ward_of(work)->answer, NOT_WATCHED);
+}
+
+static void ask(struct ward *w, void (*run)(struct vcpu_work *work, struct vm *vm))
+{
+	atomic_store(&w->answer, NOT_YET);
+	w->work.run = run;
+	w->asked = vcpu_post(&w->vm->vcpu, &w->work);
+	if (!w->asked)
+		w->state = WARD_ENDED;
+}
+
 void epoch_ask(struct ward *w, uint64_t now, uint64_t length)
 {
 	if (w->asked || w->state > WARD_OPEN || (w->epoch_ns && now - w->epoch_ns < length))
 		return;
-	atomic_store(&w->answer, NOT_YET);
-	w->work.run = on_vcpu;
-	w->asked = vcpu_post(&w->vm->vcpu, &w->work);
-	if (!w->asked)
-		w->state = WARD_ENDED;
+	w->watched = true;
+	ask(w, on_vcpu);
+}
+
+void epoch_pause(struct ward *w)
+{
+	if (w->asked || w->state > WARD_OPEN || !w->watched)
+		return;
+	w->watched = false;
+	ask(w, unwatch_on_vcpu);
 }
 
 /* Of a page that the guest has written. */
@@ -153,6 +185,8 @@ bool epoch_take(struct ward *w, uint64_t now)
 	if (r == NOT_YET)
 		return false;
 	w->asked = false;
+	if (r == NOT_WATCHED)
+		return false;
 	w->epoch_ns = now;
 	if (w->state == WARD_NEW) {
 		if (r < 0)

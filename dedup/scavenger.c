@@ -127,6 +127,13 @@ static bool turn_of(struct scavenger *s, struct ward *w)
 	return busy;
 }
 
+/* An epoch that was asked for still ends. */
+static void stand_by(struct ward *w)
+{
+	epoch_take(w, watchdog_now());
+	epoch_pause(w);
+}
+
 static void keep_in_order(struct group *g)
 {
 	if (group_index(g) < 0)
@@ -175,6 +182,9 @@ static bool go_round(struct scavenger *s, bool on)
 			busy |= turn_of(s, w);
 		for (struct group *g = s->groups; g && !busy; g = g->next)
 			give_back(g);
+	} else {
+		for (struct ward *w = s->wards; w; w = w->next)
+			stand_by(w);
 	}
 	pthread_mutex_unlock(&s->work);
 	return busy;

@@ -62,8 +62,8 @@ struct ward {
 	struct dirty_set written;
 	uint64_t *used; /* one bit a page: the guest used it in the last epoch, where the MMU mode can tell */
 	struct vcpu_work work;
-	_Atomic int answer; /* of the vCPU's thread: 1 = not there yet */
-	bool asked;
+	_Atomic int answer; /* of the vCPU's thread: 1 = not there yet, 2 = nothing is watched any more */
+	bool asked, watched;
 	uint64_t epoch_ns; /* when the last epoch began */
 
 	struct vcpu_work stop_work; /* for want of memory (memory_bound.h) */

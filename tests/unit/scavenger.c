@@ -7,6 +7,7 @@
 #include <check.h>
 #include <linux/kvm.h>
 #include <pthread.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -15,6 +16,7 @@
 #include "tests/unit/page_contents.h"
 #include "tests/unit/random.h"
 #include "tests/vm/suite.h"
+#include "vmm/mmu.h"
 #include "vmm/vm.h"
 
 #define GUESTS 3u
@@ -32,6 +34,7 @@ struct guest {
 	_Atomic bool stands; /* as it was ordered to */
 	_Atomic uint64_t rounds;
 	uint64_t seed;
+	bool watched; /* the vCPU's thread: what it reads is */
 };
 
 static struct guest guests[GUESTS];
@@ -119,10 +122,25 @@ static void *run_guest(void *arg)
 	return NULL;
 }
 
+/* An MMU mode that can tell what is read, at a cost. */
+static _Atomic unsigned int watched; /* guests */
+static const struct mmu_ops *mmu;
+
+static int watch(struct vm *vm, uint64_t *pages)
+{
+	struct guest *g = (struct guest *)((char *)vm - offsetof(struct guest, vm));
+
+	if (g->watched != (pages != NULL))
+		atomic_fetch_add(&watched, pages ? 1 : -1);
+	g->watched = pages;
+	return pages != NULL;
+}
+
 static void make_guest(struct guest *g, unsigned int number, struct random *r)
 {
 	*g = (struct guest){.seed = random_next(r)};
 	g->vm.number = number;
+	g->vm.mmu = mmu;
 	g->vm.vcpu.vm = &g->vm;
 	g->vm.vcpu.run = calloc(1, sizeof(*g->vm.vcpu.run));
 	pthread_mutex_init(&g->vm.vcpu.lock, NULL);
@@ -265,6 +283,34 @@ START_TEST(keeps_what_is_written)
 }
 END_TEST
 
+static void await_watched(unsigned int n)
+{
+	while (atomic_load(&watched) != n)
+		usleep(1000);
+}
+
+/* Who has it off does not pay for it. */
+START_TEST(off_does_not_watch)
+{
+	static const struct mmu_ops watching = {.name = "watching", .accessed = watch};
+	struct random r = random_start("off_does_not_watch");
+
+	mmu = &watching;
+	start(&r, SCAVENGE_COMPRESS);
+	for (unsigned int i = 0; i < 3; i++) {
+		await_watched(GUESTS);
+		scavenging.turn(scavenger, false);
+		await_watched(0);
+		usleep(50000);
+		ck_assert_uint_eq(atomic_load(&watched), 0);
+		scavenging.turn(scavenger, true);
+	}
+	for (unsigned int i = 0; i < GUESTS; i++)
+		verify_all(&guests[i]);
+	end();
+}
+END_TEST
+
 int main(void)
 {
 	TCase *tcase = tcase_create("scavenger");
@@ -272,5 +318,6 @@ int main(void)
 	tcase_set_timeout(tcase, 600);
 	tcase_add_test(tcase, squeezes_what_it_can);
 	tcase_add_test(tcase, keeps_what_is_written);
+	tcase_add_test(tcase, off_does_not_watch);
 	return run_case("scavenger", tcase);
 }
