@@ -14,6 +14,7 @@
 #include "snapshot/reason.h"
 #include "snapshot/state_file.h"
 #include "snapshot/target.h"
+#include "snapshot/write_all.h"
 
 #define COPY_BYTES (64u << 10)
 

@@ -8,7 +8,7 @@
 #include "snapshot/checksum.h"
 #include "snapshot/ram_layout.h"
 #include "snapshot/snapshot.h"
-#include "snapshot/target.h"
+#include "snapshot/write_all.h"
 
 /*
  * Of the RAM of a Linux guest, in blocks of 16 pages, level 1 makes 1 : 2.49 at 720 MB/s, level 3 1 : 2.53 at 500, level 9

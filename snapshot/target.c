@@ -14,24 +14,6 @@
 #include "snapshot/image_files.h"
 #include "snapshot/reason.h"
 
-int write_all(int fd, const void *bytes, unsigned long size, unsigned long at)
-{
-	const unsigned char *from = bytes;
-
-	while (size) {
-		ssize_t n = pwrite(fd, from, size, (off_t)at);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return n < 0 ? -errno : -EIO;
-		from += n;
-		at += (unsigned long)n;
-		size -= (unsigned long)n;
-	}
-	return 0;
-}
-
 static void forget(struct target *t)
 {
 	close(t->fd);

@@ -25,6 +25,3 @@ int target_file(const struct target *t, const char *name, struct reason *why);
  */
 int target_commit(struct target *t, struct reason *why);
 void target_abandon(struct target *t);
-
-/* All of the bytes, whatever write() takes at a time. Returns 0 or -errno. */
-int write_all(int fd, const void *bytes, unsigned long size, unsigned long at);

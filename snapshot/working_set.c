@@ -13,7 +13,7 @@
 #include "snapshot/image_files.h"
 #include "snapshot/ram_layout.h"
 #include "snapshot/reason.h"
-#include "snapshot/target.h"
+#include "snapshot/write_all.h"
 #include "vmm/state.h"
 
 #define BITS 64u

@@ -27,7 +27,7 @@ struct access {
 };
 
 /* Who brought bytes from outside; a hypercall of Solo5 does so during its access, and says so before it counts. */
-enum access_source { ACCESS_CONSOLE, ACCESS_ENTROPY, ACCESS_SOLO5 };
+enum access_source { ACCESS_CONSOLE, ACCESS_ENTROPY, ACCESS_SOLO5, ACCESS_SOURCES };
 
 /*
  * A listener at the seam, for recording and for statistics. Called on the vCPU's thread, after the fact, in order.

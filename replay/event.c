@@ -1,0 +1,183 @@
+#include "replay/event.h"
+
+#include <stdbool.h>
+#include <string.h>
+
+#include "vmm/ensure.h"
+
+/*
+ * The first byte has the kind, and above it how much later than the event before this one came. Most come soon: what does not fit
+ * follows as a number.
+ */
+#define KIND_BITS 3u
+#define KIND_MASK ((1u << KIND_BITS) - 1)
+#define LATER_FITS (UINT8_MAX >> KIND_BITS)
+
+_Static_assert(EVENT_KINDS <= KIND_MASK + 1, "a kind fits");
+
+#define NUMBER_BITS 7u
+#define NUMBER_MORE 0x80u
+#define NUMBER_MOST 10u /* bytes of one of 64 bits */
+
+/* Bytes that are still to be read. Once too few were there, nothing is read any more. */
+struct source {
+	const uint8_t *at, *end;
+	bool bad;
+};
+
+/* Seven bits a byte, the lowest first (LEB128; DWARF 5, 7.6). */
+static uint8_t *put_number(uint8_t *to, uint64_t n)
+{
+	for (; n >= NUMBER_MORE; n >>= NUMBER_BITS)
+		*to++ = (uint8_t)(n | NUMBER_MORE);
+	*to++ = (uint8_t)n;
+	return to;
+}
+
+static uint8_t *put_bytes(uint8_t *to, const void *bytes, size_t size)
+{
+	memcpy(to, bytes, size);
+	return to + size;
+}
+
+static const uint8_t *take(struct source *s, size_t size)
+{
+	const uint8_t *at = s->at;
+
+	s->bad |= size > (size_t)(s->end - s->at);
+	if (s->bad)
+		return NULL;
+	s->at += size;
+	return at;
+}
+
+static uint8_t take_byte(struct source *s)
+{
+	const uint8_t *at = take(s, 1);
+
+	return at ? *at : 0;
+}
+
+/* There is one way to write a number: none ends in a byte that adds nothing, and none has more than 64 bits. */
+static uint64_t take_number(struct source *s)
+{
+	uint64_t n = 0;
+
+	for (unsigned int i = 0; i < NUMBER_MOST && !s->bad; i++) {
+		uint8_t byte = take_byte(s);
+
+		s->bad |= i == NUMBER_MOST - 1 && byte > 1;
+		n |= (uint64_t)(byte & ~NUMBER_MORE) << i * NUMBER_BITS;
+		if (byte & NUMBER_MORE)
+			continue;
+		s->bad |= i && !byte;
+		return n;
+	}
+	s->bad = true;
+	return 0;
+}
+
+static uint8_t *put_external(const struct event *e, uint8_t *to)
+{
+	ensure(e->external.size <= EVENT_EXTERNAL_MOST);
+	*to++ = (uint8_t)e->external.source;
+	to = put_number(to, e->external.size);
+	return put_bytes(to, e->external.bytes, e->external.size);
+}
+
+static void take_external(struct event *e, struct source *s)
+{
+	uint8_t source = take_byte(s);
+	uint64_t size = take_number(s);
+
+	s->bad |= source >= ACCESS_SOURCES || size > EVENT_EXTERNAL_MOST;
+	e->external.source = (enum access_source)source;
+	e->external.size = (uint32_t)size;
+	e->external.bytes = s->bad ? NULL : take(s, size);
+}
+
+static uint8_t *put_clock(const struct event *e, uint8_t *to)
+{
+	return put_number(to, e->ns);
+}
+
+static void take_clock(struct event *e, struct source *s)
+{
+	e->ns = take_number(s);
+}
+
+static uint8_t *put_interrupt(const struct event *e, uint8_t *to)
+{
+	return put_bytes(to, &e->vector, sizeof(e->vector));
+}
+
+static void take_interrupt(struct event *e, struct source *s)
+{
+	e->vector = take_byte(s);
+}
+
+static uint8_t *put_digest(const struct event *e, uint8_t *to)
+{
+	return put_bytes(to, &e->digest, sizeof(e->digest));
+}
+
+static void take_digest(struct event *e, struct source *s)
+{
+	const uint8_t *at = take(s, sizeof(e->digest));
+
+	if (at)
+		memcpy(&e->digest, at, sizeof(e->digest));
+}
+
+static uint8_t *put_end(const struct event *e, uint8_t *to)
+{
+	return put_number(to, e->status);
+}
+
+static void take_end(struct event *e, struct source *s)
+{
+	uint64_t status = take_number(s);
+
+	s->bad |= status > UINT32_MAX;
+	e->status = (uint32_t)status;
+}
+
+static const struct {
+	uint8_t *(*put)(const struct event *e, uint8_t *to);
+	void (*take)(struct event *e, struct source *s);
+} kinds[EVENT_KINDS] = {
+	[EVENT_EXTERNAL] = {put_external, take_external},
+	[EVENT_CLOCK] = {put_clock, take_clock},
+	[EVENT_INTERRUPT] = {put_interrupt, take_interrupt},
+	[EVENT_DIGEST] = {put_digest, take_digest},
+	[EVENT_END] = {put_end, take_end},
+};
+
+size_t event_encode(const struct event *e, uint64_t from, uint8_t *to)
+{
+	uint64_t later = e->position - from;
+	uint8_t *start = to;
+
+	ensure(e->kind < EVENT_KINDS && e->position >= from);
+	*to++ = (uint8_t)(e->kind | (later < LATER_FITS ? later : LATER_FITS) << KIND_BITS);
+	if (later >= LATER_FITS)
+		to = put_number(to, later - LATER_FITS);
+	return (size_t)(kinds[e->kind].put(e, to) - start);
+}
+
+size_t event_decode(struct event *e, uint64_t from, const uint8_t *bytes, size_t size)
+{
+	struct source s = {.at = bytes, .end = bytes + size};
+	uint8_t first = take_byte(&s);
+	uint64_t later = first >> KIND_BITS;
+
+	*e = (struct event){.kind = (enum event_kind)(first & KIND_MASK)};
+	if (s.bad || e->kind >= EVENT_KINDS)
+		return 0;
+	if (later == LATER_FITS)
+		s.bad |= __builtin_add_overflow(later, take_number(&s), &later);
+	s.bad |= __builtin_add_overflow(from, later, &e->position);
+	if (!s.bad)
+		kinds[e->kind].take(e, &s);
+	return s.bad ? 0 : (size_t)(s.at - bytes);
+}
