@@ -41,7 +41,9 @@ static bool follows(const struct match *m, const struct equal *e)
 		return false;
 	if (e->kind == EQUAL_SLOT)
 		return e->slot == m->first.slot + m->n;
-	return e->ward == m->first.ward && e->page == m->first.page + m->n;
+	/* Both are exchanged, and that is done within a region. */
+	return e->ward == m->first.ward && e->page == m->first.page + m->n &&
+	       m->n < mem_page_room(&e->ward->vm->mem, m->first.page);
 }
 
 /* For a page that needs the slot already. */
