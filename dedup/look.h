@@ -26,7 +26,8 @@ struct look {
 	enum scavenge_stage last; /* what is done, up to this */
 	struct map_budget *budget;
 	struct codec *codec;
-	struct plan plan[LOOK_PAGES], others[LOOK_PAGES];
+	struct plan plan[LOOK_PAGES];
+	struct plan others[LOOK_PAGES]; /* of pages that these were found equal to */
 	const void *at[LOOK_PAGES]; /* the page, or its copy */
 	uint32_t hash[LOOK_PAGES];
 	struct similar_sketch sketch[LOOK_PAGES];

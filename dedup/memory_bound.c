@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "dedup/host_room.h"
 #include "dedup/ward.h"
 #include "vmm/log.h"
 #include "vmm/vm.h"
@@ -33,21 +34,6 @@ static uint64_t private_bytes(void)
 	return resident > shared ? (resident - shared) * (uint64_t)sysconf(_SC_PAGESIZE) : 0;
 }
 
-/* In bytes; UINT64_MAX where the host does not say. */
-static uint64_t available_bytes(void)
-{
-	unsigned long long kib = 0;
-	char line[128];
-	FILE *f = fopen("/proc/meminfo", "re");
-	bool found = false;
-
-	while (f && !found && fgets(line, sizeof(line), f))
-		found = sscanf(line, "MemAvailable: %llu kB", &kib) == 1;
-	if (f)
-		fclose(f);
-	return found ? kib << 10 : UINT64_MAX;
-}
-
 static uint64_t shared_bytes(struct group *g)
 {
 	struct pool_stats s;
@@ -67,7 +53,7 @@ static void measure(struct memory_bound *b, struct group *groups)
 		b->used += shared_bytes(g);
 	if (b->most)
 		return;
-	left = available_bytes();
+	left = host_room("");
 	b->limit = left == UINT64_MAX ? left : b->used + left;
 }
 

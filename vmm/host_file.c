@@ -1,5 +1,6 @@
 #include "vmm/host_file.h"
 
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,7 +10,7 @@
 bool host_file_line(const char *root, const char *path, const char *key, char *text, size_t size)
 {
 	size_t length = strlen(key), room = 0;
-	char full[256], *line = NULL;
+	char full[PATH_MAX], *line = NULL;
 	FILE *f;
 
 	*text = '\0';
