@@ -24,29 +24,40 @@ void delta_forget(struct group *g, const struct delta *d)
 		group_release_slot(g, d->slot);
 }
 
+/* Bytes that a delta may have to be better than what there is. */
+static unsigned int most_wanted(const struct delta *best)
+{
+	return best->size ? best->size - 1 : MOST_DELTA;
+}
+
+/* Against a slot, or a page of a ward. */
+static void replace(struct group *g, struct delta *best, const void *bytes, unsigned int size, struct ward *ward)
+{
+	delta_forget(g, best);
+	best->size = size;
+	best->ward = ward;
+	memcpy(best->bytes, bytes, size);
+}
+
 /* Tries a slot as the reference. */
 static void try_slot(struct look *l, struct group *g, uint32_t slot, const void *copy, struct delta *best)
 {
 	uint8_t bytes[CODEC_MOST];
-	unsigned int most = best->size ? best->size - 1 : MOST_DELTA;
-	unsigned int size = most ? codec_delta(l->codec, copy, pool_page(g->pool, slot), bytes, most) : 0;
+	unsigned int most = most_wanted(best), size = most ? codec_delta(l->codec, copy, pool_page(g->pool, slot), bytes, most) : 0;
 
 	if (!size) {
 		group_release_slot(g, slot);
 		return;
 	}
-	delta_forget(g, best);
-	best->size = size;
+	replace(g, best, bytes, size, NULL);
 	best->slot = slot;
-	best->ward = NULL;
-	memcpy(best->bytes, bytes, size);
 }
 
 /* Tries a resident page; what it is like now is left in l->reference if it is the best. */
 static void try_page(struct look *l, struct ward *other, uint64_t page, const void *copy, struct group *g, struct delta *best)
 {
 	uint8_t bytes[CODEC_MOST], reference[PAGE_SIZE];
-	unsigned int most = best->size ? best->size - 1 : MOST_DELTA, size;
+	unsigned int most = most_wanted(best), size;
 	const void *at = most ? look_page(other, page) : NULL;
 
 	if (!at)
@@ -55,11 +66,8 @@ static void try_page(struct look *l, struct ward *other, uint64_t page, const vo
 	size = codec_delta(l->codec, copy, reference, bytes, most);
 	if (!size)
 		return;
-	delta_forget(g, best);
-	best->size = size;
-	best->ward = other;
+	replace(g, best, bytes, size, other);
 	best->page = page;
-	memcpy(best->bytes, bytes, size);
 	memcpy(l->reference, reference, PAGE_SIZE);
 }
 

@@ -14,22 +14,26 @@ static bool told(const struct vcpu *v)
 	return kvm_get_events(v->fd, &e) == 0 && e.interrupt.shadow;
 }
 
+static bool get_rip(const struct vcpu *v, uint64_t *rip)
+{
+	struct kvm_regs regs;
+	bool known = kvm_get_regs(v->fd, &regs) == 0;
+
+	*rip = known ? regs.rip : 0;
+	return known;
+}
+
 /* What cannot be asked for has moved: KVM_RUN is about to fail, too. */
 static bool has_moved(const struct interrupt_shadow *s, const struct vcpu *v)
 {
-	struct kvm_regs regs;
+	uint64_t rip;
 
-	return kvm_get_regs(v->fd, &regs) < 0 || regs.rip != s->rip;
+	return !get_rip(v, &rip) || rip != s->rip;
 }
 
 static bool begins(struct interrupt_shadow *s, const struct vcpu *v)
 {
-	struct kvm_regs regs;
-
-	if (!told(v) || kvm_get_regs(v->fd, &regs) < 0)
-		return false;
-	s->rip = regs.rip;
-	return true;
+	return told(v) && get_rip(v, &s->rip);
 }
 
 bool interrupt_shadow_lasts(struct interrupt_shadow *s, struct vcpu *v)

@@ -205,4 +205,3 @@ int userfault_evict(struct userfault *u, struct userfault_hold *h, unsigned int 
 		r = unshow(u, h, first, n);
 	return r < 0 ? r : evict(u, h, first, n);
 }
-

@@ -5,7 +5,6 @@
 #include "dedup/scavenger.h"
 
 #include <check.h>
-#include <linux/kvm.h>
 #include <pthread.h>
 #include <stddef.h>
 #include <stdlib.h>
@@ -15,6 +14,7 @@
 
 #include "tests/unit/page_contents.h"
 #include "tests/unit/random.h"
+#include "tests/unit/thread_vm.h"
 #include "tests/vm/suite.h"
 #include "vmm/mmu.h"
 #include "vmm/vm.h"
@@ -40,14 +40,6 @@ struct guest {
 static struct guest guests[GUESTS];
 static void *scavenger;
 static struct scavenge_options options;
-
-static void failed(void *arg, const char *reason)
-{
-	struct vm *vm = arg;
-
-	fprintf(stderr, "%s\n", reason);
-	atomic_store(&vm->mem.lost, true);
-}
 
 /* As a guest does it: what keeps its pages right is their protection, which ThreadSanitizer does not know of. */
 __attribute__((no_sanitize("thread"))) static void store(void *to, const uint64_t *from)
@@ -139,14 +131,8 @@ static int watch(struct vm *vm, uint64_t *pages)
 static void make_guest(struct guest *g, unsigned int number, struct random *r)
 {
 	*g = (struct guest){.seed = random_next(r)};
-	g->vm.number = number;
 	g->vm.mmu = mmu;
-	g->vm.vcpu.vm = &g->vm;
-	g->vm.vcpu.run = calloc(1, sizeof(*g->vm.vcpu.run));
-	pthread_mutex_init(&g->vm.vcpu.lock, NULL);
-	ck_assert_int_eq(mem_create(&g->vm.mem, RAM, MEM_HUGE_NEVER), 0);
-	dirty_init(&g->vm.dirty, &g->vm.mem, NULL);
-	userfault_init(&g->vm.userfault, &g->vm.mem, failed, &g->vm);
+	thread_vm_open(&g->vm, number, RAM);
 	for (uint64_t page = 0; page < PAGES; page++)
 		if (random_below(r, 4))
 			write_page(g, page, random_content(r));
@@ -159,11 +145,7 @@ static void end_guest(struct guest *g)
 	atomic_store(&g->order, LEAVE);
 	pthread_join(g->thread, NULL);
 	scavenging.remove(scavenger, &g->vm);
-	userfault_destroy(&g->vm.userfault);
-	dirty_destroy(&g->vm.dirty);
-	mem_destroy(&g->vm.mem);
-	pthread_mutex_destroy(&g->vm.vcpu.lock);
-	free(g->vm.vcpu.run);
+	thread_vm_close(&g->vm);
 }
 
 static void start(struct random *r, enum scavenge_stage last)

@@ -3,14 +3,12 @@
  * side by side: all of them are shared, and hold what they held.
  */
 #include <check.h>
-#include <linux/kvm.h>
 #include <pthread.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "dedup/scavenger.h"
+#include "tests/unit/thread_vm.h"
 #include "tests/vm/suite.h"
 #include "vmm/mem.h"
 #include "vmm/vm.h"
@@ -30,14 +28,6 @@ static struct guest {
 
 static void *scavenger;
 
-static void failed(void *arg, const char *reason)
-{
-	struct vm *vm = arg;
-
-	fprintf(stderr, "%s\n", reason);
-	atomic_store(&vm->mem.lost, true);
-}
-
 static void *run_guest(void *arg)
 {
 	struct guest *g = arg;
@@ -53,13 +43,7 @@ static void *run_guest(void *arg)
 static void start_guest(struct guest *g, unsigned int number, uint64_t ram, uint64_t first)
 {
 	g->first = first;
-	g->vm.number = number;
-	g->vm.vcpu.vm = &g->vm;
-	g->vm.vcpu.run = calloc(1, sizeof(*g->vm.vcpu.run));
-	pthread_mutex_init(&g->vm.vcpu.lock, NULL);
-	ck_assert_int_eq(mem_create(&g->vm.mem, ram, MEM_HUGE_NEVER), 0);
-	dirty_init(&g->vm.dirty, &g->vm.mem, NULL);
-	userfault_init(&g->vm.userfault, &g->vm.mem, failed, &g->vm);
+	thread_vm_open(&g->vm, number, ram);
 	for (uint64_t i = 0; i < RUN; i++)
 		memset(mem_page_hva(&g->vm.mem, first + i), (int)i + 1, PAGE_SIZE);
 	ck_assert_int_eq(scavenging.add(scavenger, &g->vm), 0);
@@ -71,11 +55,7 @@ static void end_guest(struct guest *g)
 	atomic_store(&g->leave, true);
 	pthread_join(g->thread, NULL);
 	scavenging.remove(scavenger, &g->vm);
-	userfault_destroy(&g->vm.userfault);
-	dirty_destroy(&g->vm.dirty);
-	mem_destroy(&g->vm.mem);
-	pthread_mutex_destroy(&g->vm.vcpu.lock);
-	free(g->vm.vcpu.run);
+	thread_vm_close(&g->vm);
 }
 
 static uint64_t pages_of(const struct guest *g, const char *kib)
