@@ -10,6 +10,7 @@
 
 #define MAX_ROUNDS 1000
 #define WORK_ROUNDS 20
+#define TRIES 3 /* a host may be too busy for a whole second to run a probe */
 #define CPUID_LEAF_NAME 0x40000000u /* of the hypervisor; probe_cpuid asks for it */
 #define VECTOR_UD 6
 #define VECTOR_GP 13
@@ -241,9 +242,10 @@ static void judge_work(struct trial *t, const struct probe_result *first)
 {
 	uint64_t ns[WORK_ROUNDS], each;
 	struct probe_result last;
+	size_t n = sample(t, first, WORK_ROUNDS, ns, &last);
 
-	if (!sample(t, first, WORK_ROUNDS, ns, &last) || last.stop != PROBE_REPORTED) {
-		add_surprise(t, &last);
+	if (!n || first->stop != PROBE_REPORTED) {
+		add_surprise(t, n ? first : &last);
 		return;
 	}
 	each = ns[0] / (2 * PROBE_WORK_LOOPS);
@@ -268,20 +270,35 @@ static const struct kind kinds[] = {
 	{"ring-3 event", probe_enter, probe_event, 0, judge_events},
 };
 
-static int try(struct trial *t, const struct kvm *k, const struct kind *kind)
+/* Runs it in a new VM, to be closed unless this fails, until it stops for the first time. */
+static int start(struct trial *t, const struct kvm *k, const struct kind *kind, struct probe_result *first)
 {
-	struct probe_result first;
 	int r = probe_open(&t->vm, k, t->cpuid);
 
 	if (r < 0)
 		return r;
 	r = probe_start(&t->vm, kind->entry, kind->user, kind->cr4);
 	if (r == 0)
-		r = probe_run(&t->vm, &first);
-	if (r == 0)
-		kind->judge(t, &first);
-	probe_close(&t->vm);
+		r = probe_run(&t->vm, first);
+	if (r < 0)
+		probe_close(&t->vm);
 	return r;
+}
+
+static int try(struct trial *t, const struct kvm *k, const struct kind *kind)
+{
+	struct probe_result first;
+	int r = start(t, k, kind, &first);
+
+	for (int again = 1; r == 0 && first.stop == PROBE_STUCK && again < TRIES; again++) {
+		probe_close(&t->vm);
+		r = start(t, k, kind, &first);
+	}
+	if (r < 0)
+		return r;
+	kind->judge(t, &first);
+	probe_close(&t->vm);
+	return 0;
 }
 
 void doctor_probes(struct doctor *d)

@@ -18,6 +18,7 @@ struct options {
 	uint64_t verify; /* what rests is looked at in every so manyeth round; 0 = in the last one only */
 	uint64_t slice;	 /* instead: so many pages of it in every round; 0 = no */
 	uint64_t report; /* every so manyeth round says something */
+	uint64_t lull;	 /* up to so many rounds pass before a page of churn is rewritten */
 	uint64_t storm;	 /* the last round first writes into every page; STORM_WHOLE: all of it */
 	uint64_t guest;	 /* whose pages these are */
 };
@@ -56,10 +57,19 @@ static uint64_t *page_words(const struct memory_area *area, uint64_t page)
 	return area->words + page * MEMORY_PAGE_WORDS;
 }
 
-static void fill_area(const struct memory_area *area, uint64_t version)
+/* What a page holds in a round, 0 being the first filling: the number of the round in which it was written last. */
+static uint64_t version_in(const struct memory *m, const struct memory_area *area, uint64_t page, uint64_t round)
+{
+	if (area->kind == MEMORY_CHURN)
+		return round - round % (1 + page % m->options.lull);
+	return is_rewritten(area->kind) ? round : 0;
+}
+
+static void write_area(const struct memory *m, const struct memory_area *area, uint64_t round)
 {
 	for (uint64_t page = 0; page < area->pages; page++)
-		memory_make_page(area, page, version, page_words(area, page));
+		if (version_in(m, area, page, round) == round)
+			memory_make_page(area, page, round, page_words(area, page));
 }
 
 static void storm_page(const struct memory *m, const struct memory_area *area, uint64_t page, uint64_t *words)
@@ -91,10 +101,10 @@ static void verify_page(const struct memory *m, const struct memory_area *area, 
 	}
 }
 
-static void verify_area(const struct memory *m, const struct memory_area *area, uint64_t version, uint64_t *sum)
+static void verify_area(const struct memory *m, const struct memory_area *area, uint64_t round, uint64_t *sum)
 {
 	for (uint64_t page = 0; page < area->pages; page++)
-		verify_page(m, area, page, version, sum);
+		verify_page(m, area, page, version_in(m, area, page, round), sum);
 }
 
 /* As fast as that can be. */
@@ -147,7 +157,7 @@ static void run_round(struct memory *m, uint64_t round, bool last)
 
 	for (int kind = 0; kind < MEMORY_KINDS; kind++) {
 		if (is_rewritten(m->areas[kind].kind))
-			fill_area(&m->areas[kind], round);
+			write_area(m, &m->areas[kind], round);
 	}
 	if (last && o->storm)
 		storm(m);
@@ -155,7 +165,7 @@ static void run_round(struct memory *m, uint64_t round, bool last)
 		const struct memory_area *area = &m->areas[kind];
 
 		if (is_verified(o, area->kind, round, last))
-			verify_area(m, area, is_rewritten(area->kind) ? round : 0, &sum);
+			verify_area(m, area, round, &sum);
 	}
 	if (!last)
 		verify_slice(m, &sum);
@@ -175,8 +185,8 @@ static bool parse_options(int argc, char **argv, struct options *options)
 		{ "rounds", &options->rounds },	     { "seed", &options->seed },
 		{ "pause", &options->pause },	     { "group", &options->group },
 		{ "verify", &options->verify },	     { "slice", &options->slice },
-		{ "report", &options->report },	     { "storm", &options->storm },
-		{ "guest", &options->guest },
+		{ "report", &options->report },	     { "lull", &options->lull },
+		{ "storm", &options->storm },	     { "guest", &options->guest },
 	};
 
 	for (int i = 1; i < argc; i++) {
@@ -187,7 +197,7 @@ static bool parse_options(int argc, char **argv, struct options *options)
 		if (j == sizeof(known) / sizeof(known[0]))
 			return false;
 	}
-	return options->report > 0;
+	return options->report > 0 && options->lull > 0;
 }
 
 static void fill(struct memory *m)
@@ -205,7 +215,7 @@ static void fill(struct memory *m)
 			.seed = memory_own_seed(shared_seed, m->options.guest),
 			.group = m->options.group,
 		};
-		fill_area(&m->areas[kind], 0);
+		write_area(m, &m->areas[kind], 0);
 		total += pages;
 		m->resting += rests((enum memory_kind)kind) ? pages : 0;
 	}
@@ -226,6 +236,7 @@ int memory_main(int argc, char **argv)
 			.seed = 1,
 			.verify = 1,
 			.report = 1,
+			.lull = 1,
 			.guest = guest_number(),
 		},
 	};
@@ -233,7 +244,7 @@ int memory_main(int argc, char **argv)
 
 	if (!parse_options(argc, argv, &m.options))
 		usage("memory [zero|dup|similar|unique|hot|cold|twin|text|read|churn|rounds|seed|pause|group|verify|slice|report|"
-		      "storm|guest=NUMBER]...");
+		      "lull|storm|guest=NUMBER]...");
 	fill(&m);
 	for (uint64_t round = 1; o->rounds == 0 || round <= o->rounds; round++) {
 		run_round(&m, round, round == o->rounds);

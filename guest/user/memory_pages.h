@@ -19,7 +19,7 @@ enum memory_kind {
 	MEMORY_TWIN,	/* all different in one guest, each the same as in all other guests */
 	MEMORY_TEXT,	/* letters that compress to less than half */
 	MEMORY_READ,	/* random; read in every round, never written */
-	MEMORY_CHURN,	/* rewritten in every round, as a page of another kind each time */
+	MEMORY_CHURN,	/* rewritten again and again, as a page of another kind each time */
 	MEMORY_KINDS,
 };
 

@@ -18,7 +18,7 @@
 
 #define SCAVENGE "--scavenge=cpu=100,idle=20,refaults=100000 "
 #define PAGES "group=16 zero=400 dup=300 twin=300 similar=400 text=400 unique=200 cold=100 hot=8 read=40 churn=300 "
-#define FULL_SPEED PAGES "slice=20 report=10 rounds="
+#define FULL_SPEED PAGES "slice=20 report=10 lull=200 rounds="
 #define SLICE_MS 200
 
 static uint64_t duration_ns(void)
