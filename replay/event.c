@@ -108,38 +108,71 @@ static void take_clock(struct event *e, struct source *s)
 
 static uint8_t *put_interrupt(const struct event *e, uint8_t *to)
 {
-	return put_bytes(to, &e->vector, sizeof(e->vector));
+	*to++ = e->interrupt.vector;
+	return put_bytes(to, &e->interrupt.registers, sizeof(e->interrupt.registers));
 }
 
 static void take_interrupt(struct event *e, struct source *s)
 {
-	e->vector = take_byte(s);
-}
+	const uint8_t *at;
 
-static uint8_t *put_digest(const struct event *e, uint8_t *to)
-{
-	return put_bytes(to, &e->digest, sizeof(e->digest));
-}
-
-static void take_digest(struct event *e, struct source *s)
-{
-	const uint8_t *at = take(s, sizeof(e->digest));
-
+	e->interrupt.vector = take_byte(s);
+	at = take(s, sizeof(e->interrupt.registers));
 	if (at)
-		memcpy(&e->digest, at, sizeof(e->digest));
+		memcpy(&e->interrupt.registers, at, sizeof(e->interrupt.registers));
+}
+
+static uint8_t *put_checks(const struct event *e, uint8_t *to)
+{
+	*to++ = e->checks.count;
+	return put_bytes(to, e->checks.bytes, e->checks.count);
+}
+
+static void take_checks(struct event *e, struct source *s)
+{
+	e->checks.count = take_byte(s);
+	s->bad |= !e->checks.count;
+	e->checks.bytes = take(s, e->checks.count);
+}
+
+static uint8_t *put_state(const struct event *e, uint8_t *to)
+{
+	ensure(e->packed.size <= EVENT_PACKED_MOST);
+	to = put_number(to, e->packed.size);
+	return put_bytes(to, e->packed.bytes, e->packed.size);
+}
+
+static void take_state(struct event *e, struct source *s)
+{
+	uint64_t size = take_number(s);
+
+	s->bad |= size > EVENT_PACKED_MOST;
+	e->packed.size = (uint32_t)size;
+	e->packed.bytes = s->bad ? NULL : take(s, size);
+}
+
+static uint8_t *put_page(const struct event *e, uint8_t *to)
+{
+	return put_state(e, put_number(to, e->packed.page));
+}
+
+static void take_page(struct event *e, struct source *s)
+{
+	e->packed.page = take_number(s);
+	take_state(e, s);
 }
 
 static uint8_t *put_end(const struct event *e, uint8_t *to)
 {
-	return put_number(to, e->status);
+	*to++ = e->end.how;
+	*to++ = e->end.code;
+	return to;
 }
 
 static void take_end(struct event *e, struct source *s)
 {
-	uint64_t status = take_number(s);
-
-	s->bad |= status > UINT32_MAX;
-	e->status = (uint32_t)status;
+	e->end.how = take_byte(s);
+	e->end.code = take_byte(s);
 }
 
 static const struct {
@@ -149,9 +182,21 @@ static const struct {
 	[EVENT_EXTERNAL] = {put_external, take_external},
 	[EVENT_CLOCK] = {put_clock, take_clock},
 	[EVENT_INTERRUPT] = {put_interrupt, take_interrupt},
-	[EVENT_DIGEST] = {put_digest, take_digest},
+	[EVENT_CHECKS] = {put_checks, take_checks},
+	[EVENT_PAGE] = {put_page, take_page},
+	[EVENT_STATE] = {put_state, take_state},
 	[EVENT_END] = {put_end, take_end},
 };
+
+size_t event_room(const struct event *e)
+{
+	size_t brought = e->kind == EVENT_EXTERNAL			     ? e->external.size
+			 : e->kind == EVENT_CHECKS			     ? e->checks.count
+			 : e->kind == EVENT_PAGE || e->kind == EVENT_STATE ? e->packed.size
+									     : 0;
+
+	return EVENT_HEAD_MOST + brought;
+}
 
 size_t event_encode(const struct event *e, uint64_t from, uint8_t *to)
 {

@@ -13,12 +13,16 @@ enum event_kind {
 	EVENT_EXTERNAL,	 /* bytes that a device brought */
 	EVENT_CLOCK,	 /* the virtual clock was moved on */
 	EVENT_INTERRUPT, /* an interrupt was taken */
-	EVENT_DIGEST,	 /* of all accesses since the last one: what replay compares */
+	EVENT_CHECKS,	 /* of the accesses before this position: what replay compares */
+	EVENT_PAGE,	 /* contents of a page of RAM, for the EVENT_STATE that follows */
+	EVENT_STATE,	 /* the guest goes on from there: an asynchronous point */
 	EVENT_END,	 /* the last one: the guest has ended */
 	EVENT_KINDS
 };
 
 #define EVENT_EXTERNAL_MOST 32768u /* bytes; more are several events */
+#define EVENT_PACKED_MOST 32768u   /* the same */
+#define EVENT_CHECKS_MOST 255u
 #define EVENT_HEAD_MOST 32u /* bytes of an event beside those it brings */
 
 struct event {
@@ -31,17 +35,28 @@ struct event {
 			const void *bytes; /* whose: see who gives the event */
 		} external;
 		uint64_t ns; /* that the clock was moved by */
-		uint8_t vector;
-		uint64_t digest;
-		uint32_t status; /* the guest's exit status, as the program's */
+		struct {
+			uint8_t vector;
+			uint32_t registers; /* a check of them (boundary.h) */
+		} interrupt;
+		struct {
+			uint8_t count; /* not 0; of the accesses up to this position (access_check.h) */
+			const uint8_t *bytes; /* one each; whose: see who gives the event */
+		} checks;
+		struct {
+			uint64_t page; /* gpa / PAGE_SIZE; of a state 0 */
+			uint32_t size;
+			const void *bytes; /* packed (packed.h); whose: see who gives the event */
+		} packed;
+		struct {
+			uint8_t how;  /* enum vm_end_kind */
+			uint8_t code; /* the guest's own */
+		} end;
 	};
 };
 
 /* At most so many bytes in the log. */
-static inline size_t event_room(const struct event *e)
-{
-	return EVENT_HEAD_MOST + (e->kind == EVENT_EXTERNAL ? e->external.size : 0);
-}
+size_t event_room(const struct event *e);
 
 /* Writes the event, which is not before position `from`, to `to`, which has room for it: event_room(). Returns how many bytes. */
 size_t event_encode(const struct event *e, uint64_t from, uint8_t *to);

@@ -85,6 +85,11 @@ static void abi_access(struct device *device, unsigned int range, struct access 
 		write_ports(d, a);
 }
 
+static bool abi_timed(const struct device *d, unsigned int range, uint64_t offset)
+{
+	return range == RANGE_PORTS && offset / 4 == REG_CLOCK;
+}
+
 static void abi_reset(struct device *device)
 {
 	struct abi_device *d = (struct abi_device *)device;
@@ -110,7 +115,7 @@ void abi_device_init(struct abi_device *d, struct bus *b, const struct clock *cl
 		     void (*ended)(void *arg, uint8_t code), void *arg)
 {
 	*d = (struct abi_device){
-		.device = { .name = "abi", .access = abi_access, .reset = abi_reset, .visit = abi_visit },
+		.device = { .name = "abi", .timed = abi_timed, .access = abi_access, .reset = abi_reset, .visit = abi_visit },
 		.clock = clock,
 		.ended = ended,
 		.ended_arg = arg,

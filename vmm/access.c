@@ -15,6 +15,8 @@ void access_complete(struct access_port *p, struct access *a)
 		return;
 	}
 	a->value &= size_mask(a->size);
+	if (p->tap && p->tap->before)
+		p->tap->before(p->tap, p->position, a);
 	if (a->kind != ACCESS_HLT)
 		bus_access(p->bus, a);
 	a->value &= size_mask(a->size);
@@ -23,7 +25,7 @@ void access_complete(struct access_port *p, struct access *a)
 		p->tap->access(p->tap, p->position, a);
 }
 
-void access_external(struct access_port *p, enum access_source source, const void *bytes, size_t size)
+void access_external(struct access_port *p, enum access_source source, void *bytes, size_t size)
 {
 	if (p->tap && p->tap->external)
 		p->tap->external(p->tap, p->position, source, bytes, size);
@@ -33,10 +35,4 @@ void access_interrupt(struct access_port *p, uint8_t vector)
 {
 	if (p->tap && p->tap->interrupt)
 		p->tap->interrupt(p->tap, p->position, vector);
-}
-
-void access_clock(struct access_port *p, uint64_t ns)
-{
-	if (p->tap && p->tap->clock)
-		p->tap->clock(p->tap, p->position, ns);
 }

@@ -6,7 +6,8 @@
  * exits, interrupts of the host) never count, so a position means the same in both MMU modes and on every host.
  *
  * What enters from outside is one of three kinds: external bytes (console input, entropy), a step of the virtual clock, and an
- * interrupt's delivery. Each is announced to the VM's tap, if there is one, with the position at which it happened.
+ * interrupt's delivery. The first and the last pass the VM's tap, if there is one, with the position at which they happen; who steers
+ * the guest (steering.h) moves the clock himself.
  */
 #pragma once
 
@@ -30,14 +31,16 @@ struct access {
 enum access_source { ACCESS_CONSOLE, ACCESS_ENTROPY, ACCESS_SOLO5, ACCESS_SOURCES };
 
 /*
- * A listener at the seam, for recording and for statistics. Called on the vCPU's thread, after the fact, in order.
- * Any function may be NULL. Replay answers through the same seam: it feeds what the recorder was told.
+ * Who listens at the seam: a recorder, or a replayer, which puts what was recorded in place of what came. Called on the vCPU's
+ * thread, in order; any function may be NULL.
  */
 struct access_tap {
+	/* Before the access is answered; `position` does not include it. */
+	void (*before)(struct access_tap *t, uint64_t position, const struct access *a);
+	/* After it was; `position` includes it: 1 for the first one. */
 	void (*access)(struct access_tap *t, uint64_t position, const struct access *a);
-	void (*external)(struct access_tap *t, uint64_t position, enum access_source source, const void *bytes,
-			 size_t size);
-	void (*clock)(struct access_tap *t, uint64_t position, uint64_t ns);
+	/* Bytes from outside, before the guest can see them. */
+	void (*external)(struct access_tap *t, uint64_t position, enum access_source source, void *bytes, size_t size);
 	void (*interrupt)(struct access_tap *t, uint64_t position, uint8_t vector);
 };
 
@@ -56,12 +59,11 @@ static inline int access_is_read(enum access_kind kind)
 
 /*
  * Completes one access: lets the device that owns the address answer (an unowned read gives all ones), counts it, tells
- * the tap. Once RAM is lost nothing of that happens, and reads give all ones. a->addr must be a port or an MMIO gpa that bus_find() or the device hole answers; see bus.h. Bits of
- * a->value above its size are cleared. The tap is told the position that includes this access: 1 for the first one.
+ * the tap. Once RAM is lost nothing of that happens, and reads give all ones. a->addr must be a port or an MMIO gpa that bus_find() or
+ * the device hole answers; see bus.h. Bits of a->value above its size are cleared.
  */
 void access_complete(struct access_port *p, struct access *a);
 
-/* Tells the tap that bytes from outside become visible to the guest, or that an interrupt is delivered, from now on. */
-void access_external(struct access_port *p, enum access_source source, const void *bytes, size_t size);
+/* Tells the tap that these bytes, which it may exchange, become visible to the guest, or that an interrupt is delivered, from now on. */
+void access_external(struct access_port *p, enum access_source source, void *bytes, size_t size);
 void access_interrupt(struct access_port *p, uint8_t vector);
-void access_clock(struct access_port *p, uint64_t ns);

@@ -70,10 +70,25 @@ static void access_bytes(struct bus *b, enum bus_space space, struct access *a)
 		a->value = value;
 }
 
+static enum bus_space space_of(const struct access *a)
+{
+	return a->kind == ACCESS_PORT_READ || a->kind == ACCESS_PORT_WRITE ? BUS_PORT : BUS_MMIO;
+}
+
+bool bus_is_timed(const struct bus *b, const struct access *a)
+{
+	for (uint64_t addr = a->addr; addr < a->addr + a->size; addr++) {
+		const struct bus_range *r = bus_find(b, space_of(a), addr, 1);
+
+		if (r && r->device->timed && r->device->timed(r->device, r->range, addr - r->base))
+			return true;
+	}
+	return false;
+}
+
 void bus_access(struct bus *b, struct access *a)
 {
-	bool port = a->kind == ACCESS_PORT_READ || a->kind == ACCESS_PORT_WRITE;
-	enum bus_space space = port ? BUS_PORT : BUS_MMIO;
+	enum bus_space space = space_of(a);
 	const struct bus_range *r = bus_find(b, space, a->addr, a->size);
 
 	ensure(a->kind != ACCESS_HLT && a->size >= 1 && a->size <= 8);

@@ -24,6 +24,9 @@ struct device {
 	 */
 	void (*access)(struct device *d, unsigned int range, struct access *a);
 
+	/* Whether what happens at that offset of a range depends on the time, or tells it; NULL = nothing does. */
+	bool (*timed)(const struct device *d, unsigned int range, uint64_t offset);
+
 	/* Back to the state after power-on. */
 	void (*reset)(struct device *d);
 
@@ -66,6 +69,9 @@ const struct bus_range *bus_find(const struct bus *b, enum bus_space space, uint
  * holds whole is split into bytes, each for its own owner.
  */
 void bus_access(struct bus *b, struct access *a);
+
+/* Whether the clock has to be right before that access is answered. */
+bool bus_is_timed(const struct bus *b, const struct access *a);
 
 void bus_reset(struct bus *b);
 

@@ -30,19 +30,47 @@ void clock_start(struct clock *c)
 {
 	if (c->running)
 		return;
-	c->host_ns = c->host(c->host_arg);
+	c->host_ns = c->host(c->host_arg) - c->behind_ns;
+	c->behind_ns = 0;
 	c->running = true;
 }
 
 void clock_stop(struct clock *c)
 {
+	c->behind_ns = c->held ? clock_behind(c) : 0;
 	c->base_ns = clock_now(c);
 	c->running = false;
 }
 
+/* Since the clock had its base. */
+static uint64_t passed(const struct clock *c)
+{
+	return c->running ? c->host(c->host_arg) - c->host_ns : c->behind_ns;
+}
+
+void clock_hold(struct clock *c)
+{
+	uint64_t now = clock_now(c);
+
+	c->host_ns += now - c->base_ns;
+	c->base_ns = now;
+	c->held = true;
+}
+
+uint64_t clock_behind(const struct clock *c)
+{
+	return passed(c);
+}
+
+void clock_step(struct clock *c, uint64_t ns)
+{
+	c->base_ns += ns;
+	c->host_ns += ns;
+}
+
 uint64_t clock_now(const struct clock *c)
 {
-	return c->running ? c->base_ns + (c->host(c->host_arg) - c->host_ns) : c->base_ns;
+	return c->held ? c->base_ns : c->base_ns + passed(c);
 }
 
 uint64_t clock_wall(const struct clock *c)
@@ -82,6 +110,16 @@ uint64_t clock_next(const struct clock *c)
 	return c->next;
 }
 
+uint64_t clock_wait(const struct clock *c)
+{
+	uint64_t now;
+
+	if (c->next == CLOCK_NEVER)
+		return CLOCK_NEVER;
+	now = c->base_ns + passed(c);
+	return c->next > now ? c->next - now : 0;
+}
+
 void clock_run(struct clock *c)
 {
 	uint64_t now;
@@ -111,6 +149,7 @@ void clock_visit(struct clock *c, struct state *s)
 	if (!state_loading(s))
 		return;
 	c->running = false;
+	c->behind_ns = 0;
 	c->base_ns = s->error ? 0 : now;
 	c->wall_base_ns = s->error ? 0 : wall;
 }

@@ -2,6 +2,9 @@
  * The virtual clock: the only source of time for every device of a VM, in ns since the guest was started. It follows the
  * host's monotonic clock, stands still while the VM is paused, and goes on from the saved value after a restore.
  *
+ * A clock that is held does not follow: it moves by steps, which somebody writes down or has read (replay/). How far the host's
+ * time has got ahead of it can be asked.
+ *
  * Timers: a device asks to be called once when the clock has reached a time. Timers belong to the vCPU's thread, which
  * calls clock_run() between guest runs and wakes up for clock_next().
  */
@@ -28,6 +31,8 @@ struct clock {
 	uint64_t host_ns;	 /* host time of that start */
 	uint64_t wall_base_ns;	 /* wall-clock time (UTC, since 1970) of clock value 0 */
 	bool running;
+	bool held;
+	uint64_t behind_ns; /* held and stopped: how much it was behind then */
 	uint64_t (*host)(void *); /* host's monotonic time in ns; tests put their own */
 	void *host_arg;
 	struct clock_timer *timers[CLOCK_MAX_TIMERS];
@@ -41,6 +46,15 @@ void clock_init(struct clock *c, uint64_t (*host)(void *), void *host_arg, uint6
 /* Starts or stops the flow of time; doing so twice changes nothing. */
 void clock_start(struct clock *c);
 void clock_stop(struct clock *c);
+
+/* From now on it moves by steps alone. */
+void clock_hold(struct clock *c);
+
+/* Held: ns that it would be ahead by now if it had followed. */
+uint64_t clock_behind(const struct clock *c);
+
+/* Held: moves it on. Timers that become due fire at the next clock_run(). */
+void clock_step(struct clock *c, uint64_t ns);
 
 /* Now, in ns. Never goes back. */
 uint64_t clock_now(const struct clock *c);
@@ -70,6 +84,9 @@ void clock_timer_set(struct clock *c, struct clock_timer *t, uint64_t at);
 
 /* Earliest armed time, or CLOCK_NEVER. */
 uint64_t clock_next(const struct clock *c);
+
+/* Ns of the host's time until then, if the clock is running: 0 = it is due, CLOCK_NEVER = no timer is armed. */
+uint64_t clock_wait(const struct clock *c);
 
 /*
  * Fires every timer that is due, in order of time; a timer is disarmed before it fires and may arm itself again. Stops

@@ -15,6 +15,7 @@
 #include "vmm/program.h"
 #include "vmm/run_options.h"
 #include "vmm/stats.h"
+#include "vmm/steering.h"
 #include "vmm/symbols.h"
 
 /* File descriptor for the guests' output; -1 = none. Returns a logged -errno below -1 on failure. */
@@ -220,6 +221,19 @@ int run_guests(const struct program *p, const struct run_options *o, struct vm_c
 	return status;
 }
 
+/* Recorded, if that is asked for. */
+static int run_steered(const struct program *p, const struct run_options *o, struct vm_config *config)
+{
+	int status;
+
+	if (!o->record)
+		return run_guests(p, o, config);
+	if (p->recording->open(&config->steerer, o->record) < 0)
+		return EXIT_BAD;
+	status = run_guests(p, o, config);
+	return p->recording->close(config->steerer) < 0 ? EXIT_BAD : status;
+}
+
 static int run_with_disks(const struct program *p, const struct run_options *o, const struct image *image)
 {
 	struct disk disks[DISK_MAX];
@@ -230,7 +244,7 @@ static int run_with_disks(const struct program *p, const struct run_options *o, 
 
 	if (run_open_disks(disks, o) < 0)
 		return EXIT_BAD;
-	status = run_guests(p, o, &config);
+	status = run_steered(p, o, &config);
 	for (unsigned int i = 0; i < o->disk_count; i++)
 		disk_close(&disks[i]);
 	return status;

@@ -158,6 +158,15 @@ static void receive(struct console *c, const uint8_t *bytes, size_t size)
 		uart_receive(&c->vm->uart, bytes, size);
 }
 
+bool console_receive(struct console *c, const uint8_t *bytes, size_t size)
+{
+	bool room = size <= input_room(c);
+
+	if (room)
+		receive(c, bytes, size);
+	return room;
+}
+
 void console_feed(struct console *c)
 {
 	uint32_t tail = atomic_load(&c->tail), head = atomic_load(&c->head);

@@ -70,5 +70,8 @@ size_t console_input(struct console *c, const uint8_t *bytes, size_t size);
  */
 void console_visit(struct console *c, struct state *s);
 
+/* For who steers (steering.h): input that did not come this way. Returns false, and takes none, where there is no room for it. */
+bool console_receive(struct console *c, const uint8_t *bytes, size_t size);
+
 /* Moves waiting input into the UART, or into the virtio console if there is one, as far as there is room. */
 void console_feed(struct console *c);

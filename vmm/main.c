@@ -13,6 +13,9 @@
 #include "dedup/scavenger.h"
 #include "ept/ept.h"
 #include "ept/host_mmu.h"
+#include "replay/cmd_replay.h"
+#include "replay/inspect.h"
+#include "replay/recording.h"
 #include "shadow/shadow.h"
 #include "snapshot/checkpointer.h"
 #include "snapshot/cmd_pack.h"
@@ -29,10 +32,11 @@ static const struct {
 	{"run", "launch a guest image", cmd_run},
 	{"restore", "have a saved guest go on", cmd_restore},
 	{"clone", "make many guests of a saved one", cmd_clone},
+	{"replay", "have a recorded guest do the same again", cmd_replay},
 	{"pack", "write a saved guest anew, compressed", cmd_pack},
 	{"compare", "say what each MMU mode costs, by the same work in all of them", cmd_compare},
 	{"ctl", "steer a running guest", cmd_ctl},
-	{"inspect", "say what an image or snapshot is, and whether it is whole", cmd_inspect},
+	{"inspect", "say what an image, snapshot or recording is, and whether it is whole", cmd_inspect},
 	{"doctor", "say what this host can do, what is missing, and what to do about it", cmd_doctor},
 };
 
@@ -44,7 +48,9 @@ static const struct control_feature *const requests[] = {&snapshot_request, NULL
 
 static const struct inspector snapshot_inspector = {.knows = snapshot_inspect_knows, .inspect = snapshot_inspect,
 							 .hint = "a saved guest; `penumbra restore` has it go on"};
-static const struct inspector *const inspectors[] = {&snapshot_inspector, NULL};
+static const struct inspector recording_inspector = {.knows = recording_inspect_knows, .inspect = recording_inspect,
+							  .hint = "a recording; `penumbra replay` has its guest do the same again"};
+static const struct inspector *const inspectors[] = {&recording_inspector, &snapshot_inspector, NULL};
 
 static void print_help(void)
 {
@@ -61,7 +67,8 @@ static int run_command(int argc, char **argv)
 	struct host_mmu host = host_mmu_detect("");
 	struct program p = {.mmus = mmus, .host_mmu = host.name, .host_mmu_words = host.words,
 			    .host_mmu_nested = host.nested, .host_ring0_interpreted = host.ring0_interpreted,
-			    .requests = requests, .inspectors = inspectors, .checkpointer = &checkpointer, .scavenging = &scavenging};
+			    .requests = requests, .inspectors = inspectors, .checkpointer = &checkpointer, .recording = &recording_feature,
+			    .scavenging = &scavenging};
 
 	for (size_t i = 0; i < COMMAND_COUNT; i++)
 		if (!strcmp(commands[i].name, argv[0])) {

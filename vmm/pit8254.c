@@ -109,6 +109,11 @@ static void pit_access(struct device *d, unsigned int range, struct access *a)
 	update_output(p, rose || (!before && p->channel[0].out));
 }
 
+static bool pit_timed(const struct device *d, unsigned int range, uint64_t offset)
+{
+	return true;
+}
+
 static void pit_reset(struct device *d)
 {
 	struct pit8254 *p = (struct pit8254 *)d;
@@ -140,7 +145,7 @@ void pit_init(struct pit8254 *p, struct bus *b, struct clock *c, struct irq_line
 {
 	*p = (struct pit8254){
 		.device = {
-			.name = "pit8254", .byte_wide = true, .access = pit_access, .reset = pit_reset, .visit = pit_visit,
+			.name = "pit8254", .byte_wide = true, .timed = pit_timed, .access = pit_access, .reset = pit_reset, .visit = pit_visit,
 		},
 		.clock = c,
 		.irq = irq,

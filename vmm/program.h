@@ -9,6 +9,7 @@
 struct control_feature;
 struct keeper;
 struct mmu_ops;
+struct recording_feature;
 struct scavenging;
 
 /* For what `inspect` looks at besides guest images. */
@@ -27,6 +28,7 @@ struct program {
 	const struct control_feature *const *requests; /* of features, NULL ends the list; may be NULL */
 	const struct inspector *const *inspectors;     /* the same */
 	const struct keeper *checkpointer;	       /* for --checkpoint; NULL = there is none */
+	const struct recording_feature *recording; /* for --record */
 	const struct scavenging *scavenging;	       /* for --scavenge; the same */
 };
 

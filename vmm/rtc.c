@@ -375,6 +375,11 @@ static void rtc_access(struct device *d, unsigned int range, struct access *a)
 	update_irq(r);
 }
 
+static bool rtc_timed(const struct device *d, unsigned int range, uint64_t offset)
+{
+	return true;
+}
+
 static void rtc_reset(struct device *d)
 {
 	struct rtc *r = (struct rtc *)d;
@@ -422,7 +427,7 @@ void rtc_init(struct rtc *r, struct bus *b, struct clock *c, struct irq_line irq
 {
 	*r = (struct rtc){
 		.device = {
-			.name = "rtc", .byte_wide = true, .access = rtc_access, .reset = rtc_reset, .visit = rtc_visit,
+			.name = "rtc", .byte_wide = true, .timed = rtc_timed, .access = rtc_access, .reset = rtc_reset, .visit = rtc_visit,
 		},
 		.clock = c,
 		.irq = irq,

@@ -4,9 +4,10 @@
 
 #include "vmm/exit.h"
 #include "vmm/image.h"
+#include "vmm/steering.h"
 #include "vmm/vm.h"
 
-static void deliver_interrupt(struct vm *vm)
+void run_deliver_interrupt(struct vm *vm)
 {
 	struct vcpu *v = &vm->vcpu;
 	uint8_t vector = pic_acknowledge(&vm->pic);
@@ -25,7 +26,7 @@ static void offer_interrupt(struct vm *vm)
 	struct vcpu *v = &vm->vcpu;
 
 	if (pic_pending(&vm->pic) && vm->mmu->interruptible(v))
-		deliver_interrupt(vm);
+		run_deliver_interrupt(vm);
 	vm->mmu->window(v, pic_pending(&vm->pic));
 }
 
@@ -45,7 +46,11 @@ static void halt(struct vm *vm)
 		return;
 	}
 	console_flush(&vm->console);
-	if (!vm->console.blocked)
+	if (vm->console.blocked)
+		return;
+	if (vm->steering)
+		vm->steering->ops->idle(vm->steering, vm);
+	else
 		vcpu_sleep(&vm->vcpu);
 }
 
@@ -76,8 +81,7 @@ static void end_if_asked(struct vm *vm)
 		vm_end(vm, kind, 0, "stopped by the user");
 }
 
-/* One turn: what has become due outside the guest, then the guest until its next exit. */
-static void turn(struct vm *vm)
+static void look_outside(struct vm *vm)
 {
 	clock_run(&vm->clock);
 	if (vm->console.blocked)
@@ -85,7 +89,16 @@ static void turn(struct vm *vm)
 	console_feed(&vm->console);
 	virtio_devices_take(&vm->virtio);
 	offer_interrupt(vm);
-	if (vm_ended(vm))
+}
+
+/* One turn: what has become due outside the guest, then the guest until its next exit. */
+static void turn(struct vm *vm)
+{
+	if (vm->steering)
+		vm->steering->ops->due(vm->steering, vm);
+	else
+		look_outside(vm);
+	if (vm_ended(vm) || vm->console.blocked)
 		return;
 	if (vm->solo5.polling)
 		solo5_wait(&vm->solo5);
@@ -114,6 +127,8 @@ void run_vm(struct vm *vm)
 			turn(vm);
 	}
 	virtio_devices_settle(&vm->virtio);
+	if (vm->steering)
+		vm->steering->ops->ended(vm->steering, vm);
 	clock_stop(&vm->clock);
 	vcpu_end_thread(&vm->vcpu);
 }

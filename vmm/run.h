@@ -10,3 +10,6 @@ struct vm;
  * the vCPU stays open: the caller closes it when nothing is left to be done on this thread.
  */
 void run_vm(struct vm *vm);
+
+/* For who steers (steering.h): an interrupt is pending, and the guest can take it now. */
+void run_deliver_interrupt(struct vm *vm);

@@ -28,6 +28,8 @@ static const struct argp_option options[] = {
 	{"checkpoint", RUN_KEY_CHECKPOINT, "DIR", 0,
 	 "Save the guest again and again into DIR while it runs; `penumbra restore DIR` goes on from the last time", 0},
 	{"checkpoint-every", RUN_KEY_CHECKPOINT_EVERY, "MS", 0, "How often, in milliseconds (default: 1000)", 0},
+	{"record", RUN_KEY_RECORD, "DIR", 0,
+	 "Write down into DIR what comes to the guest from outside, so that `penumbra replay DIR` has it do the same again", 0},
 	{"control", RUN_KEY_CONTROL, "SOCKET", 0, "Make a Unix socket through which `penumbra ctl` steers the guests", 0},
 	{"scavenge", RUN_KEY_SCAVENGE, "OPT[,OPT...]", OPTION_ARG_OPTIONAL, RUN_SCAVENGE_HELP, 0},
 	{"share-group", RUN_KEY_SHARE_GROUP, "NAME[,NAME...]", 0, RUN_SHARE_GROUP_HELP, 0},
@@ -183,6 +185,7 @@ int run_options_set(struct run_options *o, const struct program *program, int ke
 		return option_huge(o->command, arg, &o->huge);
 	case RUN_KEY_CHECKPOINT: return set_file(o, &o->checkpoint, "checkpoint", arg);
 	case RUN_KEY_CHECKPOINT_EVERY: return option_number(o->command, "checkpoint-every", arg, 3600000, &o->checkpoint_every);
+	case RUN_KEY_RECORD: return set_file(o, &o->record, "record", arg);
 	case RUN_KEY_SCAVENGE:
 		o->scavenged = true;
 		return scavenge_options_set(&o->scavenge, o->command, arg);
@@ -232,6 +235,8 @@ int run_options_check(const struct run_options *o)
 		return log_bad(EINVAL, "%s: --checkpoint-every: give --checkpoint, too", o->command);
 	if (o->checkpoint && o->count > 1)
 		return bad(o, "checkpoint", o->checkpoint, "not with several guests (--count)");
+	if (o->record && o->count > 1)
+		return bad(o, "record", o->record, "not with several guests (--count)");
 	if (check_scavenging(o) < 0)
 		return -EINVAL;
 	return check_sharing(o);

@@ -28,10 +28,10 @@ static uint8_t *take(struct solo5_device *d, const char *what, uint64_t gpa, voi
 }
 
 /* Results, which the unikernel reads after the call. */
-static void bring(struct solo5_device *d, void *to, const void *bytes, size_t size)
+static void bring(struct solo5_device *d, void *to, void *bytes, size_t size)
 {
-	memcpy(to, bytes, size);
 	access_external(&d->vm->vcpu.port, ACCESS_SOLO5, bytes, size);
+	memcpy(to, bytes, size);
 }
 
 static void call_walltime(struct solo5_device *d, uint64_t gpa)
@@ -275,6 +275,11 @@ static void solo5_access(struct device *device, unsigned int range, struct acces
 		calls[a->addr](d, a->value);
 }
 
+static bool solo5_timed(const struct device *d, unsigned int range, uint64_t offset)
+{
+	return true;
+}
+
 static void solo5_reset(struct device *device)
 {
 	struct solo5_device *d = (struct solo5_device *)device;
@@ -307,7 +312,7 @@ static void on_deadline(void *owner, uint64_t now)
 void solo5_device_init(struct solo5_device *d, struct vm *vm)
 {
 	*d = (struct solo5_device){
-		.device = {.name = "solo5", .access = solo5_access, .reset = solo5_reset, .visit = solo5_visit},
+		.device = {.name = "solo5", .timed = solo5_timed, .access = solo5_access, .reset = solo5_reset, .visit = solo5_visit},
 		.vm = vm,
 	};
 	clock_timer_add(&vm->clock, &d->timer, on_deadline, d);

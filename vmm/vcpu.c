@@ -199,9 +199,9 @@ static int create_timer(struct vcpu *v)
 	return 0;
 }
 
-static uint64_t until(uint64_t when, uint64_t now)
+static uint64_t at_least_a_moment(uint64_t ns)
 {
-	return when > now + MIN_RUN_NS ? when - now : MIN_RUN_NS;
+	return ns > MIN_RUN_NS ? ns : MIN_RUN_NS;
 }
 
 /* Has the thread's timer interrupt KVM_RUN when the next timer of the VM's clock is due, or after a brief time. */
@@ -216,7 +216,7 @@ static int arm_timer(struct vcpu *v)
 	if (!v->has_timer && (r = create_timer(v)) < 0)
 		return r;
 	if (v->brief || next != CLOCK_NEVER)
-		when.it_value = to_timespec(v->brief ? v->brief : until(next, clock_now(&v->vm->clock)));
+		when.it_value = to_timespec(v->brief ? v->brief : at_least_a_moment(clock_wait(&v->vm->clock)));
 	if (timer_settime(v->timer, 0, &when, NULL))
 		return log_errno(errno, "timer_settime");
 	v->armed = v->brief ? ARMED_UNKNOWN : next;
@@ -291,27 +291,25 @@ void vcpu_wait(struct vcpu *v)
 
 void vcpu_sleep(struct vcpu *v)
 {
-	uint64_t next = clock_next(&v->vm->clock), now = clock_now(&v->vm->clock);
-	struct timespec timeout;
+	uint64_t wait = clock_wait(&v->vm->clock);
+	struct timespec timeout = to_timespec(wait);
 
-	if (next <= now)
-		return;
-	timeout = to_timespec(next - now);
-	wait_for_kick(v, next == CLOCK_NEVER ? NULL : &timeout);
+	if (wait)
+		wait_for_kick(v, wait == CLOCK_NEVER ? NULL : &timeout);
 }
 
 /* A kick raises `kicked` before it signals, and the signal stays away from here until ppoll() waits: none is lost. */
 void vcpu_sleep_watching(struct vcpu *v, struct pollfd *fds, unsigned int count)
 {
-	uint64_t next = clock_next(&v->vm->clock), now = clock_now(&v->vm->clock);
-	struct timespec timeout = to_timespec(next > now ? next - now : 0);
+	uint64_t wait = clock_wait(&v->vm->clock);
+	struct timespec timeout = to_timespec(wait);
 	sigset_t kicks, before;
 
 	sigemptyset(&kicks);
 	sigaddset(&kicks, kick_signal());
 	pthread_sigmask(SIG_BLOCK, &kicks, &before);
 	if (!atomic_load(&v->kicked))
-		ppoll(fds, count, next == CLOCK_NEVER ? NULL : &timeout, &before);
+		ppoll(fds, count, wait == CLOCK_NEVER ? NULL : &timeout, &before);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
 

@@ -13,6 +13,7 @@
 #include "vmm/image.h"
 #include "vmm/kvm.h"
 #include "vmm/log.h"
+#include "vmm/steering.h"
 
 #define IRQ_TIMER 0
 #define IRQ_KEYBOARD 1
@@ -30,6 +31,8 @@ static const struct {
 	[VM_HOST_LIMIT] = {"cannot in this mode on this host", "host", 125},
 	[VM_HOST_FAILED] = {"host failed", "host", 125},
 	[VM_STOPPED] = {"stopped", "user", 130},
+	[VM_REPLAYED] = {"replayed", "user", 0},
+	[VM_DIVERGED] = {"replay diverged", "host", 124},
 };
 
 const char *vm_end_name(enum vm_end_kind kind)
@@ -68,7 +71,7 @@ void vm_end(struct vm *vm, enum vm_end_kind kind, uint8_t code, const char *fmt,
 	}
 	vm->end.kind = kind;
 	vm->end.code = code;
-	if (kind == VM_KILLED || kind == VM_TIMED_OUT)
+	if (kind == VM_KILLED || kind == VM_TIMED_OUT || kind == VM_REPLAYED || kind == VM_DIVERGED)
 		vm->end.has_rip = vm->mmu->rip(&vm->vcpu, &vm->end.rip) == 0;
 	va_start(args, fmt);
 	vsnprintf(vm->end.reason, sizeof(vm->end.reason), fmt, args);
@@ -196,6 +199,16 @@ int vm_change_mmu(struct vm *vm, const struct mmu_ops *to)
 	return r;
 }
 
+int vm_go_on_from(struct vm *vm, const struct cpu_state *cs)
+{
+	int r;
+
+	vm->mmu->window(&vm->vcpu, false);
+	detach_mmu(vm);
+	r = forget_translations(vm);
+	return r < 0 ? r : enter_mmu(vm, vm->mmu, cs);
+}
+
 static void on_exit_port(void *arg, uint8_t code)
 {
 	vm_end(arg, VM_EXITED, code, "the guest ended with code %u", code);
@@ -308,6 +321,8 @@ int vm_create(struct vm *vm, const struct vm_config *config)
 	if (r < 0)
 		goto vcpu;
 	r = boot(vm, config);
+	if (r == 0 && config->steerer)
+		r = config->steerer->begin(config->steerer, vm);
 	if (r < 0)
 		goto detach;
 	return 0;

@@ -37,6 +37,8 @@ struct image;
 struct kvm;
 struct kvm_cpuid2;
 struct solo5_options;
+struct steerer;
+struct steering;
 
 enum vm_end_kind {
 	VM_RUNNING,
@@ -46,6 +48,8 @@ enum vm_end_kind {
 	VM_HOST_LIMIT, /* this host, or this mode on this host, cannot do what the guest asks rightly */
 	VM_HOST_FAILED,
 	VM_STOPPED,    /* by the user */
+	VM_REPLAYED,   /* as far as it was recorded or asked for */
+	VM_DIVERGED,   /* it did not do again what was recorded */
 };
 
 struct vm_end {
@@ -95,6 +99,7 @@ struct vm_config {
 	struct console_config console;
 	struct disk *disks;	 /* open; must outlive the VM */
 	unsigned int disk_count; /* at most DISK_MAX */
+	struct steerer *steerer; /* NULL = nobody; must outlive the VM */
 	bool virtio_console;	 /* input goes to a virtio console instead of the UART; output comes from both */
 };
 
@@ -111,6 +116,7 @@ struct vm {
 	struct userfault userfault;
 	struct save_stats saves;
 	struct vm_keep *kept; /* NULL = nothing */
+	struct steering *steering; /* NULL = it runs freely */
 	struct bus bus;
 	struct clock clock;
 	struct pic8259 pic;
@@ -147,6 +153,12 @@ void vm_destroy(struct vm *vm);
  * way (vm_ended()): then there is no state. Returns 0 or a logged -errno.
  */
 int vm_settle(struct vm *vm, struct cpu_state *cs);
+
+/*
+ * The vCPU's thread, after vm_settle(), and after RAM was written to be as it belongs to *cs: goes on from there, whatever the vCPU
+ * did before. Returns 0 or a logged -errno: then the VM cannot run any more.
+ */
+int vm_go_on_from(struct vm *vm, const struct cpu_state *cs);
 
 /* The vCPU's thread: ends the VM unless it has ended already. The reason is one line, for people. */
 void vm_end(struct vm *vm, enum vm_end_kind kind, uint8_t code, const char *fmt, ...)

@@ -262,15 +262,15 @@ static void note_access(struct access_tap *t, uint64_t position, const struct ac
 	note(t, a->kind == ACCESS_HLT ? "hlt" : access_is_read(a->kind) ? "read" : "write", position, a->value);
 }
 
-static void note_external(struct access_tap *t, uint64_t position, enum access_source source, const void *bytes,
-			  size_t size)
+static void note_external(struct access_tap *t, uint64_t position, enum access_source source, void *bytes, size_t size)
 {
 	note(t, "external", position, ((const uint8_t *)bytes)[0] + 0x100 * size);
 }
 
-static void note_clock(struct access_tap *t, uint64_t position, uint64_t ns)
+static void note_before(struct access_tap *t, uint64_t position, const struct access *a)
 {
-	note(t, "clock", position, ns);
+	if (access_is_read(a->kind))
+		note(t, "before", position, a->addr);
 }
 
 static void note_interrupt(struct access_tap *t, uint64_t position, uint8_t vector)
@@ -284,11 +284,11 @@ static void some_accesses(struct access_port *p)
 	struct access in = { .kind = ACCESS_PORT_READ, .size = 1, .addr = 0x102, .value = UINT64_MAX };
 	struct access mmio = { .kind = ACCESS_MMIO_READ, .size = 8, .addr = 0x100 };
 	struct access hlt = { .kind = ACCESS_HLT };
+	char input[] = "A";
 
 	access_complete(p, &out);
-	access_external(p, ACCESS_CONSOLE, "A", 1);
+	access_external(p, ACCESS_CONSOLE, input, 1);
 	access_complete(p, &in);
-	access_clock(p, 0x77);
 	access_complete(p, &mmio);
 	access_interrupt(p, 0x20);
 	access_complete(p, &hlt);
@@ -296,15 +296,15 @@ static void some_accesses(struct access_port *p)
 
 START_TEST(the_tap_hears_all_in_order)
 {
-	struct diary d = { .tap = { note_access, note_external, note_clock, note_interrupt } };
+	struct diary d = { .tap = { note_before, note_access, note_external, note_interrupt } };
 	struct bus b;
 	struct access_port p = { .bus = &b, .tap = &d.tap };
 
 	setup(&b);
 	bus_claim(&b, &mirrors[0].device, BUS_PORT, 0x100, 8, 0);
 	some_accesses(&p);
-	ck_assert_str_eq(d.text, "write 1 1235;external 1 141;read 2 11;clock 2 77;read 3 ffffffffffffffff;"
-				 "interrupt 3 20;hlt 4 0;");
+	ck_assert_str_eq(d.text, "write 1 1235;external 1 141;before 1 102;read 2 11;before 2 100;"
+				 "read 3 ffffffffffffffff;interrupt 3 20;hlt 4 0;");
 	expect_eq(mirrors[0].last, 0x1235);
 	expect_eq(p.position, 4);
 }

@@ -17,8 +17,12 @@ static inline bool event_equal(const struct event *a, const struct event *b)
 		return a->external.source == b->external.source && a->external.size == b->external.size &&
 		       !memcmp(a->external.bytes, b->external.bytes, a->external.size);
 	case EVENT_CLOCK: return a->ns == b->ns;
-	case EVENT_INTERRUPT: return a->vector == b->vector;
-	case EVENT_DIGEST: return a->digest == b->digest;
-	default: return a->status == b->status;
+	case EVENT_INTERRUPT: return a->interrupt.vector == b->interrupt.vector && a->interrupt.registers == b->interrupt.registers;
+	case EVENT_CHECKS: return a->checks.count == b->checks.count && !memcmp(a->checks.bytes, b->checks.bytes, a->checks.count);
+	case EVENT_PAGE:
+	case EVENT_STATE:
+		return a->packed.page == b->packed.page && a->packed.size == b->packed.size &&
+		       !memcmp(a->packed.bytes, b->packed.bytes, a->packed.size);
+	default: return a->end.how == b->end.how && a->end.code == b->end.code;
 	}
 }

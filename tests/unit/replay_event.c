@@ -32,9 +32,24 @@ static struct event any_event(struct random *r, uint64_t from)
 		e.external.bytes = brought;
 		break;
 	case EVENT_CLOCK: e.ns = any_number(r); break;
-	case EVENT_INTERRUPT: e.vector = (uint8_t)random_next(r); break;
-	case EVENT_DIGEST: e.digest = random_next(r); break;
-	default: e.status = (uint32_t)any_number(r); break;
+	case EVENT_INTERRUPT:
+		e.interrupt.vector = (uint8_t)random_next(r);
+		e.interrupt.registers = (uint32_t)random_next(r);
+		break;
+	case EVENT_CHECKS:
+		e.checks.count = (uint8_t)(1 + random_below(r, EVENT_CHECKS_MOST));
+		e.checks.bytes = brought;
+		break;
+	case EVENT_PAGE:
+	case EVENT_STATE:
+		e.packed.page = e.kind == EVENT_PAGE ? any_number(r) : 0;
+		e.packed.size = (uint32_t)random_below(r, random_below(r, 2) ? 20 : EVENT_PACKED_MOST + 1);
+		e.packed.bytes = brought;
+		break;
+	default:
+		e.end.how = (uint8_t)random_next(r);
+		e.end.code = (uint8_t)random_next(r);
+		break;
 	}
 	return e;
 }
@@ -83,10 +98,11 @@ START_TEST(known_bytes)
 	} known[] = {
 		{{.kind = EVENT_EXTERNAL, .position = 7, .external = {ACCESS_CONSOLE, 3, "abc"}}, 5, 6, {0x10, 0, 3, 'a', 'b', 'c'}},
 		{{.kind = EVENT_CLOCK, .position = 35, .ns = 300}, 5, 3, {0xf1, 0xac, 0x02}},
-		{{.kind = EVENT_INTERRUPT, .position = 36, .vector = 0x20}, 5, 3, {0xfa, 0x00, 0x20}},
-		{{.kind = EVENT_DIGEST, .position = 5 + 31 + 128, .digest = 0x0102030405060708}, 5, 11,
-		 {0xfb, 0x80, 0x01, 8, 7, 6, 5, 4, 3, 2, 1}},
-		{{.kind = EVENT_END, .position = 5, .status = 126}, 5, 2, {0x04, 126}},
+		{{.kind = EVENT_INTERRUPT, .position = 36, .interrupt = {0x20, 0x01020304}}, 5, 7, {0xfa, 0x00, 0x20, 4, 3, 2, 1}},
+		{{.kind = EVENT_CHECKS, .position = 5 + 31 + 128, .checks = {2, (const uint8_t *)"xy"}}, 5, 6, {0xfb, 0x80, 0x01, 2, 'x', 'y'}},
+		{{.kind = EVENT_PAGE, .position = 5, .packed = {300, 1, "z"}}, 5, 5, {0x04, 0xac, 0x02, 1, 'z'}},
+		{{.kind = EVENT_STATE, .position = 6, .packed = {0, 2, "zz"}}, 5, 4, {0x0d, 2, 'z', 'z'}},
+		{{.kind = EVENT_END, .position = 5, .end = {1, 126}}, 5, 3, {0x06, 1, 126}},
 	};
 
 	for (size_t i = 0; i < sizeof(known) / sizeof(*known); i++) {
@@ -110,6 +126,10 @@ static void read_any(const uint8_t *bytes, size_t size, uint64_t from)
 		return;
 	if (e.kind == EVENT_EXTERNAL)
 		e.external.bytes = bytes + n - e.external.size;
+	else if (e.kind == EVENT_CHECKS)
+		e.checks.bytes = bytes + n - e.checks.count;
+	else if (e.kind == EVENT_PAGE || e.kind == EVENT_STATE)
+		e.packed.bytes = bytes + n - e.packed.size;
 	ck_assert_uint_eq(event_encode(&e, from, again), n);
 	ck_assert_int_eq(memcmp(again, bytes, n), 0);
 }

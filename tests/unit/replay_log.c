@@ -44,11 +44,17 @@ static struct event next_event(struct random *r, uint64_t from, bool last)
 		e.external.size = (uint32_t)(random_below(r, 100) ? random_below(r, 40) : random_below(r, EVENT_EXTERNAL_MOST + 1));
 		e.external.bytes = brought;
 	} else if (e.kind == EVENT_INTERRUPT) {
-		e.vector = (uint8_t)random_next(r);
+		e.interrupt.vector = (uint8_t)random_next(r);
+	} else if (e.kind == EVENT_CHECKS) {
+		e.checks.count = (uint8_t)(1 + random_below(r, EVENT_CHECKS_MOST));
+		e.checks.bytes = brought;
+	} else if (e.kind == EVENT_PAGE || e.kind == EVENT_STATE) {
+		e.packed.size = (uint32_t)random_below(r, 60);
+		e.packed.bytes = brought;
 	} else if (e.kind == EVENT_END) {
-		e.status = 3;
+		e.end.code = 3;
 	} else {
-		e.digest = random_next(r); /* or the clock's */
+		e.ns = random_next(r);
 	}
 	return e;
 }
@@ -279,18 +285,18 @@ static void assert_refused(const void *events, uint32_t bytes, uint32_t count, u
 
 START_TEST(nonsense)
 {
-	static const uint8_t interrupts[] = {0x02, 0x20, 0x02, 0x20}, unknown[] = {0x02, 0x20, 0x07, 0x20}, ends[] = {0x04, 0x00, 0x04, 0x00};
+	static const uint8_t steps[] = {0x01, 0x20, 0x01, 0x20}, unknown[] = {0x01, 0x20, 0x07, 0x20}, ends[] = {0x06, 0x00, 0x00, 0x06, 0x00, 0x00};
 
 	made.events = 2;
-	made.event[0] = made.event[1] = (struct event){.kind = EVENT_INTERRUPT, .position = 1000, .vector = 0x20};
-	assert_refused(interrupts, 4, 2, 999, "does not begin where");
-	assert_refused(interrupts, 4, 0, 1000, "no events");
-	assert_refused(interrupts, 4, 1, 1000, "more than its events");
-	assert_refused(interrupts, 4, 3, 1000, "no event where");
-	assert_refused(interrupts, 3, 2, 1000, "no event where");
+	made.event[0] = made.event[1] = (struct event){.kind = EVENT_CLOCK, .position = 1000, .ns = 0x20};
+	assert_refused(steps, 4, 2, 999, "does not begin where");
+	assert_refused(steps, 4, 0, 1000, "no events");
+	assert_refused(steps, 4, 1, 1000, "more than its events");
+	assert_refused(steps, 4, 3, 1000, "no event where");
+	assert_refused(steps, 3, 2, 1000, "no event where");
 	assert_refused(unknown, 4, 2, 1000, "no event where");
 	made.event[0] = (struct event){.kind = EVENT_END, .position = 1000};
-	assert_refused(ends, 4, 2, 1000, "behind the end");
+	assert_refused(ends, 6, 2, 1000, "behind the end");
 }
 END_TEST
 
@@ -299,7 +305,7 @@ static void assert_header_refused(size_t at, uint8_t value, bool mended, int err
 	uint8_t file[100];
 	struct log_header h;
 	struct reading g;
-	size_t size = mend(file, "\x02\x20", 2, 1, 1000);
+	size_t size = mend(file, "\x01\x20", 2, 1, 1000);
 
 	memcpy(&h, file, sizeof(h));
 	((uint8_t *)&h)[at] = value;
@@ -314,7 +320,7 @@ static void assert_header_refused(size_t at, uint8_t value, bool mended, int err
 START_TEST(headers)
 {
 	made.events = 1;
-	made.event[0] = (struct event){.kind = EVENT_INTERRUPT, .position = 1000, .vector = 0x20};
+	made.event[0] = (struct event){.kind = EVENT_CLOCK, .position = 1000, .ns = 0x20};
 	assert_header_refused(1, 'X', true, -EBADMSG, "not the log");
 	assert_header_refused(8, 2, true, -ENOTSUP, "version 2");
 	assert_header_refused(12, 1, true, -ENOTSUP, "flags 0x1");
@@ -335,7 +341,7 @@ START_TEST(full)
 
 	make_log(&r, 20);
 	ck_assert_int_eq(log_writer_open(&w, fd, (const uint8_t *)"its own identity", (const uint8_t *)"of this snapshot", 1000), 0);
-	e = (struct event){.kind = EVENT_INTERRUPT, .position = 1000, .vector = 1};
+	e = (struct event){.kind = EVENT_INTERRUPT, .position = 1000, .interrupt = {1, 0}};
 	made.event[0] = e;
 	made.events = 1;
 	ck_assert_int_eq(log_writer_put(&w, &e), 0);

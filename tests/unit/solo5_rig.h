@@ -58,7 +58,7 @@ static inline struct solo5_rig *solo5_rig_of(struct access_tap *t)
 }
 
 static inline void solo5_rig_on_external(struct access_tap *t, uint64_t position, enum access_source source,
-					 const void *bytes, size_t size)
+					 void *bytes, size_t size)
 {
 	struct solo5_rig *r = solo5_rig_of(t);
 

@@ -1,0 +1,26 @@
+/*
+ * Where the guest can be interrupted so that it can be again: between two instructions that are the same ones in every mode and on
+ * every host.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "vmm/cpu_state.h"
+
+struct vm;
+
+struct boundary {
+	struct cpu_state cpu;
+	bool ready; /* the guest takes interrupts here; else not yet, or it may be in the middle of a string instruction */
+};
+
+/*
+ * The vCPU's thread, between guest runs: has the guest stand between two instructions, what is half done completed, and says where. More
+ * accesses may be complete then, and the guest may have ended. Returns 0 or a logged -errno.
+ */
+int boundary_stand(struct vm *vm, struct boundary *b);
+
+/* Of general registers, RIP, CR3 and what of RFLAGS has the same value in every mode, for an interrupt's event. */
+uint32_t boundary_check(const struct boundary *b);

@@ -1,0 +1,273 @@
+#include "replay/recorder.h"
+
+#include <errno.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "replay/access_check.h"
+#include "replay/boundary.h"
+#include "replay/packed.h"
+#include "snapshot/host_time.h"
+#include "vmm/log.h"
+#include "vmm/run.h"
+#include "vmm/vm.h"
+
+/* How long a guest that makes no access may keep an interrupt waiting. */
+#define PATIENCE_NS 20000000u
+
+static struct recorder *of_steering(struct steering *s)
+{
+	return (struct recorder *)((char *)s - offsetof(struct recorder, steering));
+}
+
+static struct recorder *of_tap(struct access_tap *t)
+{
+	return (struct recorder *)((char *)t - offsetof(struct recorder, tap));
+}
+
+/* The guest goes on if its log does not: what is there can be replayed. */
+static void put(struct recorder *r, const struct event *e)
+{
+	int err = log_writer_put(r->log, e);
+
+	if (err == 0 || r->failed)
+		return;
+	r->failed = true;
+	log_print(LOG_ERROR, "%s: %s: the recording ends here, the guest goes on", r->name, strerrordesc_np(-err));
+}
+
+static uint64_t position(const struct recorder *r)
+{
+	return r->vm->vcpu.port.position;
+}
+
+static void put_checks(struct recorder *r)
+{
+	struct event e = {.kind = EVENT_CHECKS, .position = position(r), .checks = {r->check_count, r->checks}};
+
+	if (r->check_count)
+		put(r, &e);
+	r->check_count = 0;
+}
+
+static void step(struct recorder *r)
+{
+	struct event e = {.kind = EVENT_CLOCK, .position = position(r), .ns = clock_behind(&r->vm->clock)};
+
+	put(r, &e);
+	clock_step(&r->vm->clock, e.ns);
+	clock_run(&r->vm->clock);
+}
+
+static void before(struct access_tap *t, uint64_t at, const struct access *a)
+{
+	struct recorder *r = of_tap(t);
+
+	if (a->kind != ACCESS_HLT && bus_is_timed(&r->vm->bus, a))
+		step(r);
+}
+
+static void after(struct access_tap *t, uint64_t at, const struct access *a)
+{
+	struct recorder *r = of_tap(t);
+
+	r->digest = access_check(r->digest, a);
+	r->checks[r->check_count++] = (uint8_t)r->digest;
+	if (r->check_count == EVENT_CHECKS_MOST)
+		put_checks(r);
+}
+
+static void external(struct access_tap *t, uint64_t at, enum access_source source, void *bytes, size_t size)
+{
+	const uint8_t *from = bytes;
+
+	while (size) {
+		uint32_t part = size < EVENT_EXTERNAL_MOST ? (uint32_t)size : EVENT_EXTERNAL_MOST;
+		struct event e = {.kind = EVENT_EXTERNAL, .position = at, .external = {source, part, from}};
+
+		put(of_tap(t), &e);
+		from += part;
+		size -= part;
+	}
+}
+
+static void interrupt(struct access_tap *t, uint64_t at, uint8_t vector)
+{
+	struct recorder *r = of_tap(t);
+	struct event e = {.kind = EVENT_INTERRUPT, .position = at, .interrupt = {vector, r->registers}};
+
+	put(r, &e);
+	r->counts.interrupts++;
+}
+
+static int put_page(void *arg, uint64_t gpa, uint64_t size)
+{
+	struct recorder *r = arg;
+
+	for (uint64_t end = gpa + size; gpa < end; gpa += PAGE_SIZE) {
+		uint8_t bytes[PAGE_SIZE];
+		uint32_t n = packed_page(mem_at(&r->vm->mem, gpa, PAGE_SIZE, MEM_READ), bytes);
+		struct event e = {.kind = EVENT_PAGE, .position = position(r), .packed = {gpa >> PAGE_SHIFT, n, bytes}};
+
+		put(r, &e);
+		r->counts.pages++;
+		r->counts.packed_bytes += n;
+	}
+	return 0;
+}
+
+static int put_state(struct recorder *r)
+{
+	uint8_t bytes[EVENT_PACKED_MOST];
+	int64_t n = packed_state(&r->boundary->cpu, bytes);
+	struct event e = {.kind = EVENT_STATE, .position = position(r), .packed = {0, (uint32_t)n, bytes}};
+
+	if (n < 0)
+		return log_errno(ENOMEM, "state of an asynchronous point");
+	put(r, &e);
+	r->counts.packed_bytes += (uint64_t)n;
+	r->counts.asynchronous++;
+	return 0;
+}
+
+/* All that the guest did since nobody could see it: what it wrote since the last such point, and where it is. */
+static int put_point(struct recorder *r)
+{
+	int err = dirty_take(&r->vm->dirty, &r->consumer, &r->taken);
+
+	if (err == 0)
+		err = dirty_walk(&r->vm->dirty, &r->taken, put_page, r);
+	return err < 0 ? err : put_state(r);
+}
+
+static void offer(struct recorder *r)
+{
+	struct vm *vm = r->vm;
+
+	console_feed(&vm->console);
+	virtio_devices_settle(&vm->virtio);
+	if (!pic_pending(&vm->pic) || !vm->mmu->interruptible(&vm->vcpu))
+		return;
+	if (boundary_stand(vm, r->boundary) < 0) {
+		vm_fail(vm, "the state of the vCPU cannot be read");
+	} else if (r->boundary->ready && pic_pending(&vm->pic)) {
+		r->registers = boundary_check(r->boundary);
+		run_deliver_interrupt(vm);
+	}
+}
+
+static bool wants_to_come(const struct vm *vm)
+{
+	return pic_pending(&vm->pic) || atomic_load(&vm->console.head) != atomic_load(&vm->console.tail);
+}
+
+/* It computes: whoever waits for it to look outside may wait for ever. Where it is shut to interrupts, nothing would come of it. */
+static bool is_time(struct recorder *r)
+{
+	uint64_t now = host_ns(), passed;
+
+	if (!wants_to_come(r->vm)) {
+		r->waiting_since = 0;
+		return false;
+	}
+	if (!r->waiting_since)
+		r->waiting_since = now;
+	passed = now - r->waiting_since;
+	if (passed < PATIENCE_NS)
+		vcpu_be_brief(&r->vm->vcpu, PATIENCE_NS - passed);
+	else if (!r->vm->mmu->interruptible(&r->vm->vcpu))
+		vcpu_be_brief(&r->vm->vcpu, PATIENCE_NS);
+	else
+		return true;
+	return false;
+}
+
+/* What is half done may turn out to be an access, and this a boundary like others. */
+static bool make_point(struct recorder *r)
+{
+	uint64_t at = position(r);
+
+	if (boundary_stand(r->vm, r->boundary) < 0)
+		vm_fail(r->vm, "the state of the vCPU cannot be read");
+	else if (!vm_ended(r->vm) && position(r) == at && put_point(r) < 0)
+		vm_fail(r->vm, "what the guest has written cannot be found out");
+	return !vm_ended(r->vm);
+}
+
+static void due(struct steering *s, struct vm *vm)
+{
+	struct recorder *r = of_steering(s);
+	bool boundary = vm->vcpu.halted || position(r) != r->ran_from;
+
+	if (clock_wait(&vm->clock) == 0)
+		step(r);
+	if (vm->console.blocked)
+		return;
+	if (boundary || (is_time(r) && make_point(r))) {
+		r->waiting_since = 0;
+		offer(r);
+	}
+	r->ran_from = position(r);
+}
+
+/* Who is killed while he waits has written what there was. */
+static void idle(struct steering *s, struct vm *vm)
+{
+	log_writer_flush(of_steering(s)->log);
+	vcpu_sleep(&vm->vcpu);
+}
+
+static void ended(struct steering *s, struct vm *vm)
+{
+	struct recorder *r = of_steering(s);
+	struct event e = {.kind = EVENT_END, .position = position(r), .end = {(uint8_t)vm->end.kind, vm->end.code}};
+
+	put_checks(r);
+	put(r, &e);
+	if (log_writer_flush(r->log) == 0)
+		log_print(LOG_INFO, "%s: %llu events in %llu bytes; %llu interrupts, %llu of them at asynchronous points, which took %llu pages and %llu bytes",
+			  r->name, (unsigned long long)r->log->all_events, (unsigned long long)r->log->at,
+			  (unsigned long long)r->counts.interrupts, (unsigned long long)r->counts.asynchronous,
+			  (unsigned long long)r->counts.pages, (unsigned long long)r->counts.packed_bytes);
+	if (r->noting)
+		dirty_end(&vm->dirty, &r->consumer);
+	r->noting = false;
+}
+
+static const struct steering_ops ops = {.due = due, .idle = idle, .ended = ended};
+
+static int begin_noting(struct recorder *r)
+{
+	int err = dirty_set_alloc(&r->vm->dirty, &r->taken);
+
+	if (err == 0)
+		err = dirty_begin(&r->vm->dirty, &r->consumer);
+	r->noting = err == 0;
+	return err;
+}
+
+int recorder_begin(struct recorder *r, struct vm *vm, struct log_writer *log, const char *name)
+{
+	*r = (struct recorder){
+		.steering.ops = &ops,
+		.tap = {.before = before, .access = after, .external = external, .interrupt = interrupt},
+		.vm = vm,
+		.log = log,
+		.name = name,
+		.ran_from = vm->vcpu.port.position,
+		.boundary = malloc(sizeof(*r->boundary)),
+	};
+	if (!r->boundary)
+		return log_errno(ENOMEM, "%s", name);
+	clock_hold(&vm->clock);
+	vm->vcpu.port.tap = &r->tap;
+	vm->steering = &r->steering;
+	return begin_noting(r);
+}
+
+void recorder_free(struct recorder *r)
+{
+	dirty_set_free(&r->taken);
+	free(r->boundary);
+}

@@ -1,0 +1,51 @@
+/*
+ * Steers a guest so that it can be replayed, and writes down what it cannot work out again.
+ *
+ * Invariants:
+ *
+ * 1. Nothing comes to the guest but at a *boundary*: an access has just completed, or the guest is halted, or an asynchronous point was
+ *    written down. So the position says where it came.
+ * 2. The virtual clock stands still but for steps, each of which is an event: when a timer is due, and before an access that time matters to.
+ *    Timers fire with a step and never else.
+ * 3. Events are in the log in the order in which they happened; those of one position happened before the next access.
+ * 4. What a device brings by itself is waited for where it was asked for: no completion comes later.
+ */
+#pragma once
+
+#include <stdint.h>
+
+#include "replay/log_writer.h"
+#include "vmm/access.h"
+#include "vmm/dirty.h"
+#include "vmm/steering.h"
+
+struct boundary;
+
+struct recorder_counts {
+	uint64_t interrupts, asynchronous, pages;
+	uint64_t packed_bytes; /* of asynchronous points */
+};
+
+struct recorder {
+	struct steering steering;
+	struct access_tap tap;
+	struct vm *vm;
+	struct log_writer *log; /* the owner's */
+	const char *name;	/* of the log, for people */
+	uint64_t ran_from;	/* position at which the guest was let run last */
+	uint64_t waiting_since; /* ns of the host: something wants to come and cannot; 0 = nothing */
+	uint64_t digest;	/* access_check.h */
+	uint8_t checks[EVENT_CHECKS_MOST];
+	uint8_t check_count;
+	uint32_t registers; /* where the next interrupt is taken */
+	bool failed;	    /* the log cannot be written; that was said */
+	bool noting;	    /* of pages that are written, for asynchronous points */
+	struct dirty_consumer consumer;
+	struct dirty_set taken;
+	struct boundary *boundary;
+	struct recorder_counts counts;
+};
+
+/* The clock of the VM, which has not run, is held from now on. Returns 0 or a logged -errno. */
+int recorder_begin(struct recorder *r, struct vm *vm, struct log_writer *log, const char *name);
+void recorder_free(struct recorder *r);

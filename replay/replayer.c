@@ -1,0 +1,306 @@
+#include "replay/replayer.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "replay/access_check.h"
+#include "replay/boundary.h"
+#include "replay/packed.h"
+#include "replay/show_access.h"
+#include "snapshot/reason.h"
+#include "vmm/log.h"
+#include "vmm/run.h"
+#include "vmm/vm.h"
+
+static struct replayer *of_steering(struct steering *s)
+{
+	return (struct replayer *)((char *)s - offsetof(struct replayer, steering));
+}
+
+static struct replayer *of_tap(struct access_tap *t)
+{
+	return (struct replayer *)((char *)t - offsetof(struct replayer, tap));
+}
+
+static uint64_t position(const struct replayer *r)
+{
+	return r->vm->vcpu.port.position;
+}
+
+static void show_last(const struct replayer *r, uint64_t at)
+{
+	uint64_t from = at > r->begun + REPLAYER_LAST ? at - REPLAYER_LAST : r->begun;
+	char text[SHOW_ACCESS_ROOM];
+
+	while (from++ < at)
+		log_print(LOG_WARN, "as it was: position %" PRIu64 ": %s", from, show_access(text, &r->last[from % REPLAYER_LAST]));
+}
+
+/* `at`: the last position of which nothing is known to be wrong. */
+static void diverge(struct replayer *r, uint64_t at, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+
+static void diverge(struct replayer *r, uint64_t at, const char *fmt, ...)
+{
+	char what[160];
+	va_list args;
+
+	if (r->vm->end.kind == VM_DIVERGED)
+		return;
+	va_start(args, fmt);
+	vsnprintf(what, sizeof(what), fmt, args);
+	va_end(args);
+	show_last(r, at);
+	if (vm_ended(r->vm)) /* by itself, where it did not before */
+		r->vm->end = (struct vm_end){.kind = VM_RUNNING};
+	vm_end(r->vm, VM_DIVERGED, 0, "after position %" PRIu64 ": %s", at, what);
+}
+
+/* What the log says next, but for checks. */
+static void advance(struct replayer *r)
+{
+	struct reason why = {0};
+	int n;
+
+	while ((n = log_reader_next(&r->events, &r->next, &why)) == 1 && r->next.kind == EVENT_CHECKS)
+		;
+	r->has_next = n == 1;
+	if (n < 0)
+		vm_fail(r->vm, "%s", why.text);
+}
+
+static void bring_step(struct replayer *r)
+{
+	clock_step(&r->vm->clock, r->next.ns);
+	clock_run(&r->vm->clock);
+}
+
+static void bring_input(struct replayer *r)
+{
+	if (!console_receive(&r->vm->console, r->next.external.bytes, r->next.external.size))
+		diverge(r, position(r), "the console has no room for %u bytes of input that it had room for", r->next.external.size);
+}
+
+static void bring_interrupt(struct replayer *r)
+{
+	uint64_t at = position(r);
+
+	if (boundary_stand(r->vm, r->boundary) < 0)
+		vm_fail(r->vm, "the state of the vCPU cannot be read");
+	else if (vm_ended(r->vm) || position(r) != at)
+		diverge(r, at, "an interrupt came in the middle of an instruction");
+	else if (!r->boundary->ready)
+		diverge(r, at, "the guest does not take the interrupt that it took, at 0x%" PRIx64, r->boundary->cpu.rip);
+	else if (boundary_check(r->boundary) != r->next.interrupt.registers)
+		diverge(r, at, "registers are not as they were when interrupt %u came, at 0x%" PRIx64, r->next.interrupt.vector,
+			r->boundary->cpu.rip);
+	else if (!pic_pending(&r->vm->pic))
+		diverge(r, at, "interrupt %u is not there", r->next.interrupt.vector);
+	else
+		run_deliver_interrupt(r->vm);
+}
+
+static void bring_page(struct replayer *r)
+{
+	uint8_t *page = mem_at(&r->vm->mem, r->next.packed.page << PAGE_SHIFT, PAGE_SIZE, MEM_WRITE);
+
+	if (!page || !packed_page_out(r->next.packed.bytes, r->next.packed.size, page))
+		vm_fail(r->vm, "%s: a page that there cannot be, at position %" PRIu64, r->name, position(r));
+}
+
+static void bring_state(struct replayer *r)
+{
+	if (!packed_state_out(r->next.packed.bytes, r->next.packed.size, &r->boundary->cpu))
+		vm_fail(r->vm, "%s: a state that there cannot be, at position %" PRIu64, r->name, position(r));
+	else if (vm_go_on_from(r->vm, &r->boundary->cpu) < 0)
+		vm_fail(r->vm, "the guest's state cannot be changed");
+}
+
+/* Before the first page is written nothing of it may be half done. */
+static void stand_for_pages(struct replayer *r, enum event_kind before)
+{
+	if (r->next.kind != EVENT_PAGE && r->next.kind != EVENT_STATE)
+		return;
+	if (before != EVENT_PAGE && boundary_stand(r->vm, r->boundary) < 0)
+		vm_fail(r->vm, "the state of the vCPU cannot be read");
+}
+
+static bool ends_by_itself(const struct event *e)
+{
+	return e->end.how == VM_EXITED || e->end.how == VM_KILLED || e->end.how == VM_HOST_LIMIT;
+}
+
+static void bring_end(struct replayer *r)
+{
+	vm_end(r->vm, VM_REPLAYED, 0, "the recording ends here, at position %" PRIu64 ": %s", position(r), vm_end_name(r->next.end.how));
+}
+
+static void (*const bring[EVENT_KINDS])(struct replayer *r) = {
+	[EVENT_EXTERNAL] = bring_input, [EVENT_CLOCK] = bring_step, [EVENT_INTERRUPT] = bring_interrupt,
+	[EVENT_PAGE] = bring_page,	[EVENT_STATE] = bring_state, [EVENT_END] = bring_end,
+};
+
+/* A device will ask for it, or the guest will do it. */
+static bool comes_by_itself(const struct event *e)
+{
+	return (e->kind == EVENT_EXTERNAL && e->external.source != ACCESS_CONSOLE) || (e->kind == EVENT_END && ends_by_itself(e));
+}
+
+static void bring_due(struct replayer *r)
+{
+	enum event_kind before = EVENT_END;
+
+	while (!vm_ended(r->vm) && r->has_next && r->next.position == position(r) && !comes_by_itself(&r->next)) {
+		stand_for_pages(r, before);
+		before = r->next.kind;
+		bring[r->next.kind](r);
+		if (!vm_ended(r->vm))
+			advance(r);
+	}
+	if (!vm_ended(r->vm) && r->has_next && r->next.position < position(r))
+		diverge(r, r->next.position, "what came there was passed by");
+}
+
+static void due(struct steering *s, struct vm *vm)
+{
+	struct replayer *r = of_steering(s);
+
+	clock_stop(&vm->clock);
+	if (!vm->console.blocked)
+		bring_due(r);
+	if (vm_ended(vm))
+		return;
+	if (position(r) >= r->until)
+		vm_end(vm, VM_REPLAYED, 0, "at position %" PRIu64 ", as --until says", position(r));
+	else if (!r->has_next && position(r) >= r->events.position)
+		vm_end(vm, VM_REPLAYED, 0, "the recording is cut off here, at position %" PRIu64, position(r));
+}
+
+static void idle(struct steering *s, struct vm *vm)
+{
+	struct replayer *r = of_steering(s);
+
+	diverge(r, position(r), "the guest is halted, and nothing wakes it that did");
+}
+
+/* What of it has no place but between two instructions was due before. */
+static void before(struct access_tap *t, uint64_t at, const struct access *a)
+{
+	struct replayer *r = of_tap(t);
+
+	while (!vm_ended(r->vm) && r->has_next && r->next.position == at && r->next.kind == EVENT_CLOCK) {
+		bring_step(r);
+		advance(r);
+	}
+	if (!vm_ended(r->vm) && r->has_next && r->next.position <= at && !comes_by_itself(&r->next))
+		diverge(r, at, "the guest goes on where something came to it");
+}
+
+static void after(struct access_tap *t, uint64_t at, const struct access *a)
+{
+	struct replayer *r = of_tap(t);
+	char text[SHOW_ACCESS_ROOM];
+	uint8_t check;
+
+	r->digest = access_check(r->digest, a);
+	r->last[at % REPLAYER_LAST] = *a;
+	if (check_stream_next(&r->checks, &check) && check != (uint8_t)r->digest)
+		diverge(r, at - 1, "the guest did something else: %s", show_access(text, a));
+}
+
+static void external(struct access_tap *t, uint64_t at, enum access_source source, void *bytes, size_t size)
+{
+	struct replayer *r = of_tap(t);
+	uint8_t *to = bytes;
+
+	while (size && !vm_ended(r->vm)) {
+		uint32_t part = size < EVENT_EXTERNAL_MOST ? (uint32_t)size : EVENT_EXTERNAL_MOST;
+		const struct event *e = &r->next;
+
+		if (!r->has_next || e->position != at || e->kind != EVENT_EXTERNAL || e->external.source != source || e->external.size != part) {
+			diverge(r, at, "a device asks for %u bytes, which it did not", part);
+			return;
+		}
+		memcpy(to, e->external.bytes, part);
+		to += part;
+		size -= part;
+		advance(r);
+	}
+}
+
+static void interrupt(struct access_tap *t, uint64_t at, uint8_t vector)
+{
+	struct replayer *r = of_tap(t);
+
+	if (vector != r->next.interrupt.vector)
+		diverge(r, at, "interrupt %u comes, and not %u", vector, r->next.interrupt.vector);
+}
+
+static void ended(struct steering *s, struct vm *vm)
+{
+	struct replayer *r = of_steering(s);
+	const struct event *e = &r->next;
+	bool by_itself = vm->end.kind == VM_EXITED || vm->end.kind == VM_KILLED || vm->end.kind == VM_HOST_LIMIT;
+
+	if (!by_itself)
+		return;
+	if (!r->has_next && position(r) >= r->events.position)
+		return; /* the log was cut off before */
+	if (!r->has_next || e->kind != EVENT_END || e->position != position(r) || e->end.how != vm->end.kind || e->end.code != vm->end.code)
+		diverge(r, position(r), "the guest ends (%s, code %u), which it did not", vm_end_name(vm->end.kind), vm->end.code);
+}
+
+static const struct steering_ops ops = {.due = due, .idle = idle, .ended = ended};
+
+int replayer_open(struct replayer *r, int fd, const char *name, uint64_t until, struct reason *why)
+{
+	int err;
+
+	*r = (struct replayer){
+		.steering.ops = &ops,
+		.tap = {.before = before, .access = after, .external = external, .interrupt = interrupt},
+		.name = name,
+		.fd = fd,
+		.until = until,
+		.boundary = malloc(sizeof(*r->boundary)),
+	};
+	if (!r->boundary)
+		return reason_errno(why, ENOMEM, "%s", name);
+	err = log_reader_open(&r->events, fd, name, why);
+	if (err < 0)
+		goto boundary;
+	err = check_stream_open(&r->checks, fd, name, why);
+	if (err < 0)
+		goto events;
+	return 0;
+events:
+	log_reader_close(&r->events);
+boundary:
+	free(r->boundary);
+	return err;
+}
+
+void replayer_close(struct replayer *r)
+{
+	check_stream_close(&r->checks);
+	log_reader_close(&r->events);
+	free(r->boundary);
+}
+
+int replayer_begin(struct replayer *r, struct vm *vm)
+{
+	r->vm = vm;
+	r->begun = position(r);
+	if (r->events.header.position != r->begun)
+		return log_bad(EINVAL, "%s: begins at position %" PRIu64 ", and its snapshot is of position %" PRIu64, r->name,
+			       r->events.header.position, r->begun);
+	clock_hold(&vm->clock);
+	vm->vcpu.port.tap = &r->tap;
+	vm->steering = &r->steering;
+	advance(r);
+	return vm_ended(vm) ? log_bad(EINVAL, "%s", vm->end.reason) : 0;
+}

@@ -1,0 +1,41 @@
+/*
+ * Who steers a guest whose run is recorded or replayed: he decides what comes to it from outside, and when. At the access seam he
+ * listens by a tap of his own (access.h). All functions are called on the vCPU's thread.
+ */
+#pragma once
+
+struct steering;
+struct vm;
+
+struct steering_ops {
+	/*
+	 * Before each run of the guest, in place of the run loop's look at the clock, the console's input, what devices have finished,
+	 * and interrupts. May end the VM. Not while the console is blocked.
+	 */
+	void (*due)(struct steering *s, struct vm *vm);
+
+	/* The guest is halted, can be woken, and nothing has come: returns when something may have. */
+	void (*idle)(struct steering *s, struct vm *vm);
+
+	/* The guest has ended; devices and clock are as it left them. */
+	void (*ended)(struct steering *s, struct vm *vm);
+};
+
+struct steering {
+	const struct steering_ops *ops;
+};
+
+/* Whoever wants to steer the guests that a configuration makes embeds this. */
+struct steerer {
+	/* The VM is made, and has not run. Sets vm->steering, or fails. Returns 0 or a logged -errno. */
+	int (*begin)(struct steerer *s, struct vm *vm);
+};
+
+/* For `run --record`; main.c says whether there is such a feature. */
+struct recording_feature {
+	/* Makes the directory. Returns 0 or a logged -errno. */
+	int (*open)(struct steerer **s, const char *directory);
+
+	/* The guest has ended, or never was, and its VM is gone: the recording becomes whole. Returns 0 or a logged -errno. */
+	int (*close)(struct steerer *s);
+};
