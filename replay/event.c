@@ -166,13 +166,18 @@ static uint8_t *put_end(const struct event *e, uint8_t *to)
 {
 	*to++ = e->end.how;
 	*to++ = e->end.code;
-	return to;
+	return put_bytes(to, &e->end.ram, sizeof(e->end.ram));
 }
 
 static void take_end(struct event *e, struct source *s)
 {
+	const uint8_t *at;
+
 	e->end.how = take_byte(s);
 	e->end.code = take_byte(s);
+	at = take(s, sizeof(e->end.ram));
+	if (at)
+		memcpy(&e->end.ram, at, sizeof(e->end.ram));
 }
 
 static const struct {

@@ -51,6 +51,7 @@ struct event {
 		struct {
 			uint8_t how;  /* enum vm_end_kind */
 			uint8_t code; /* the guest's own */
+			uint64_t ram; /* ram_digest.h */
 		} end;
 	};
 };

@@ -8,13 +8,14 @@
 #include "replay/access_check.h"
 #include "replay/boundary.h"
 #include "replay/packed.h"
+#include "replay/ram_digest.h"
 #include "snapshot/host_time.h"
 #include "vmm/log.h"
 #include "vmm/run.h"
 #include "vmm/vm.h"
 
 /* How long a guest that makes no access may keep an interrupt waiting. */
-#define PATIENCE_NS 20000000u
+#define PATIENCE_NS 1000000u
 
 static struct recorder *of_steering(struct steering *s)
 {
@@ -183,16 +184,18 @@ static bool is_time(struct recorder *r)
 	return false;
 }
 
-/* What is half done may turn out to be an access, and this a boundary like others. */
+/* What is half done may turn out to be an access, and this a boundary like others; or nothing can come here, and it is tried again. */
 static bool make_point(struct recorder *r)
 {
 	uint64_t at = position(r);
 
 	if (boundary_stand(r->vm, r->boundary) < 0)
 		vm_fail(r->vm, "the state of the vCPU cannot be read");
+	else if (!vm_ended(r->vm) && position(r) == at && !r->boundary->ready)
+		vcpu_be_brief(&r->vm->vcpu, PATIENCE_NS);
 	else if (!vm_ended(r->vm) && position(r) == at && put_point(r) < 0)
 		vm_fail(r->vm, "what the guest has written cannot be found out");
-	return !vm_ended(r->vm);
+	return !vm_ended(r->vm) && (position(r) != at || r->boundary->ready);
 }
 
 static void due(struct steering *s, struct vm *vm)
@@ -223,10 +226,11 @@ static void ended(struct steering *s, struct vm *vm)
 	struct recorder *r = of_steering(s);
 	struct event e = {.kind = EVENT_END, .position = position(r), .end = {(uint8_t)vm->end.kind, vm->end.code}};
 
+	ram_digest(&vm->mem, &e.end.ram);
 	put_checks(r);
 	put(r, &e);
 	if (log_writer_flush(r->log) == 0)
-		log_print(LOG_INFO, "%s: %llu events in %llu bytes; %llu interrupts, %llu of them at asynchronous points, which took %llu pages and %llu bytes",
+		log_print(LOG_INFO, "%s: %llu events in %llu bytes; %llu interrupts; %llu asynchronous points took %llu pages and %llu bytes",
 			  r->name, (unsigned long long)r->log->all_events, (unsigned long long)r->log->at,
 			  (unsigned long long)r->counts.interrupts, (unsigned long long)r->counts.asynchronous,
 			  (unsigned long long)r->counts.pages, (unsigned long long)r->counts.packed_bytes);

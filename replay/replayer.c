@@ -11,6 +11,7 @@
 #include "replay/access_check.h"
 #include "replay/boundary.h"
 #include "replay/packed.h"
+#include "replay/ram_digest.h"
 #include "replay/show_access.h"
 #include "snapshot/reason.h"
 #include "vmm/log.h"
@@ -244,6 +245,7 @@ static void ended(struct steering *s, struct vm *vm)
 {
 	struct replayer *r = of_steering(s);
 	const struct event *e = &r->next;
+	uint64_t ram;
 	bool by_itself = vm->end.kind == VM_EXITED || vm->end.kind == VM_KILLED || vm->end.kind == VM_HOST_LIMIT;
 
 	if (!by_itself)
@@ -252,6 +254,8 @@ static void ended(struct steering *s, struct vm *vm)
 		return; /* the log was cut off before */
 	if (!r->has_next || e->kind != EVENT_END || e->position != position(r) || e->end.how != vm->end.kind || e->end.code != vm->end.code)
 		diverge(r, position(r), "the guest ends (%s, code %u), which it did not", vm_end_name(vm->end.kind), vm->end.code);
+	else if (ram_digest(&vm->mem, &ram) == 0 && ram != e->end.ram)
+		diverge(r, position(r), "RAM is not as it was when the guest ended");
 }
 
 static const struct steering_ops ops = {.due = due, .idle = idle, .ended = ended};

@@ -49,6 +49,7 @@ static struct event any_event(struct random *r, uint64_t from)
 	default:
 		e.end.how = (uint8_t)random_next(r);
 		e.end.code = (uint8_t)random_next(r);
+		e.end.ram = random_next(r);
 		break;
 	}
 	return e;
@@ -102,7 +103,7 @@ START_TEST(known_bytes)
 		{{.kind = EVENT_CHECKS, .position = 5 + 31 + 128, .checks = {2, (const uint8_t *)"xy"}}, 5, 6, {0xfb, 0x80, 0x01, 2, 'x', 'y'}},
 		{{.kind = EVENT_PAGE, .position = 5, .packed = {300, 1, "z"}}, 5, 5, {0x04, 0xac, 0x02, 1, 'z'}},
 		{{.kind = EVENT_STATE, .position = 6, .packed = {0, 2, "zz"}}, 5, 4, {0x0d, 2, 'z', 'z'}},
-		{{.kind = EVENT_END, .position = 5, .end = {1, 126}}, 5, 3, {0x06, 1, 126}},
+		{{.kind = EVENT_END, .position = 5, .end = {1, 126, 0x0102030405060708}}, 5, 11, {0x06, 1, 126, 8, 7, 6, 5, 4, 3, 2, 1}},
 	};
 
 	for (size_t i = 0; i < sizeof(known) / sizeof(*known); i++) {

@@ -285,7 +285,7 @@ static void assert_refused(const void *events, uint32_t bytes, uint32_t count, u
 
 START_TEST(nonsense)
 {
-	static const uint8_t steps[] = {0x01, 0x20, 0x01, 0x20}, unknown[] = {0x01, 0x20, 0x07, 0x20}, ends[] = {0x06, 0x00, 0x00, 0x06, 0x00, 0x00};
+	static const uint8_t steps[] = {0x01, 0x20, 0x01, 0x20}, unknown[] = {0x01, 0x20, 0x07, 0x20}, ends[22] = {[0] = 0x06, [11] = 0x06};
 
 	made.events = 2;
 	made.event[0] = made.event[1] = (struct event){.kind = EVENT_CLOCK, .position = 1000, .ns = 0x20};
@@ -296,7 +296,7 @@ START_TEST(nonsense)
 	assert_refused(steps, 3, 2, 1000, "no event where");
 	assert_refused(unknown, 4, 2, 1000, "no event where");
 	made.event[0] = (struct event){.kind = EVENT_END, .position = 1000};
-	assert_refused(ends, 6, 2, 1000, "behind the end");
+	assert_refused(ends, 22, 2, 1000, "behind the end");
 }
 END_TEST
 

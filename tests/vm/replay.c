@@ -1,0 +1,209 @@
+/*
+ * Every image, recorded while input comes at random times, and replayed in both modes: what it says, how it ends and what is in its RAM
+ * is the same (the last is the replay's own to compare). A recording that was cut off goes as far as it goes.
+ */
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tests/unit/random.h"
+#include "tests/vm/effort.h"
+#include "tests/vm/modes.h"
+#include "tests/vm/snapshot_place.h"
+#include "tests/vm/suite.h"
+
+static const struct guest {
+	const char *words, *input;
+	bool is_long; /* it takes many seconds */
+} guests[] = {
+	{"@hello -- 7", ""},
+	{"@echo", "one\ntwo\nexit 17\n"},
+	{"@clock", ""},
+	{"@clock -- 20 1000", ""},
+	{"@procs", ""},
+	{"@memory", ""},
+	{"@memory -- pause=1", ""},
+	{"@compute -- 10", ""},
+	{"@compute -- sse 3", ""},
+	{"@ports", ""},
+	{"@accesses", ""},
+	{"@frames", ""},
+	{"@paging", "", true},
+	{"@shell", "hello a b\nticks\nbogus\nexit 3\n"},
+	{"@shell", "procs\nstats\nexit\n"},
+	{"--virtio-console @disk -- console", "first\nsecond\n"},
+	{"@disk -- entropy", ""},
+	{"@hostile -- triple-fault", ""},
+	{"@hostile -- hlt-forever", ""},
+	{"@hostile -- interrupt-storm 20", ""},
+	{"@hostile -- pit-garbage 2000", ""},
+	{"@hostile -- rtc-garbage 2000", ""},
+	{"@solo5-hello", ""},
+};
+
+#define GUESTS (sizeof(guests) / sizeof(*guests))
+
+/* Bytes of the input in pieces, with pauses between, or at once. */
+static void type(struct child *c, const char *input, struct random *r)
+{
+	size_t size = strlen(input), n;
+
+	for (bool slowly = random_below(r, 2); size; input += n, size -= n) {
+		n = slowly ? 1 + random_below(r, size) : size;
+		child_send(c, input, n);
+		if (slowly)
+			child_linger(c, (unsigned int)random_below(r, 30));
+	}
+	child_close_input(c);
+}
+
+static struct outcome record(const struct snapshot_place *p, const struct guest *g, const char *mode, const char *name, struct random *r)
+{
+	char line[600];
+	struct spawn s = {.line = line};
+	struct child c;
+
+	snprintf(line, sizeof(line), "run --mmu %s --record %s/%s %s", mode, p->control.directory, name, g->words);
+	c = child_start(&s);
+	type(&c, g->input, r);
+	return child_end(&c);
+}
+
+static struct outcome replay(const struct snapshot_place *p, const char *words, const char *name)
+{
+	char line[400];
+
+	snprintf(line, sizeof(line), "replay%s %s/%s", words, p->control.directory, name);
+	return spawn_line(line, "");
+}
+
+static void assert_same(const struct outcome *a, const struct outcome *b, const char *what, const char *mode)
+{
+	ck_assert_msg(a->status == b->status && !strcmp(a->out.data, b->out.data), "%s in --mmu=%s: status %d, not %d: '%s', not '%s': '%s'", what,
+		      mode, b->status, a->status, b->out.data, a->out.data, b->err.data);
+}
+
+static void round_trip(const struct guest *g, const char *mode, struct random *r)
+{
+	struct snapshot_place p = make_snapshot_place();
+	struct outcome first = record(&p, g, mode, "r", r);
+
+	for (size_t i = 0; i < MMU_MODES; i++) {
+		char words[40];
+		struct outcome again;
+
+		snprintf(words, sizeof(words), " --mmu %s", mmu_modes[i]);
+		again = replay(&p, words, "r");
+		assert_same(&first, &again, g->words, mmu_modes[i]);
+		outcome_free(&again);
+	}
+	outcome_free(&first);
+	leave_snapshot_place(&p);
+}
+
+START_TEST(test_guests)
+{
+	struct random r = random_start("replay");
+
+	for (size_t i = 0; i < GUESTS; i++)
+		for (unsigned int n = 0; n < (guests[i].is_long ? is_long() : effort(2, 1)); n++)
+			round_trip(&guests[i], mmu_is_shadow() ? "shadow" : "ept", &r);
+}
+END_TEST
+
+/* Killed while it waits for input: what it had said by then is in the log. */
+START_TEST(test_killed)
+{
+	struct snapshot_place p = make_snapshot_place();
+	char line[300];
+	struct spawn s = {.line = line};
+	struct outcome killed, again;
+	struct child c;
+
+	snprintf(line, sizeof(line), "run --record %s/r @shell", p.control.directory);
+	c = child_start(&s);
+	child_expect(&c, "> ");
+	child_send(&c, "hello\n", 6);
+	child_expect(&c, "world\n> ");
+	child_linger(&c, 300);
+	kill(c.pid, SIGKILL);
+	killed = child_end(&c);
+	again = replay(&p, "", "r");
+	ck_assert_int_eq(again.status, 0);
+	ck_assert_msg(strstr(again.err.data, "cut off here"), "'%s'", again.err.data);
+	ck_assert_str_eq(again.out.data, killed.out.data);
+	outcome_free(&again);
+	again = replay(&p, " --until 5", "r");
+	ck_assert_msg(again.status == 0 && strstr(again.err.data, "at position 5, as --until says"), "%d '%s'", again.status, again.err.data);
+	ck_assert_int_eq(strncmp(again.out.data, killed.out.data, again.out.size), 0);
+	outcome_free(&again);
+	outcome_free(&killed);
+	leave_snapshot_place(&p);
+}
+END_TEST
+
+/* Those that never make an access get their interrupts, and are not replayed slower for it. */
+START_TEST(test_computing)
+{
+	struct snapshot_place p = make_snapshot_place();
+	struct guest g = {"@clock -- 10 100", ""};
+	struct random r = random_start("computing");
+	struct outcome first = record(&p, &g, mmu_is_shadow() ? "shadow" : "ept", "r", &r), o;
+	char line[300];
+
+	snprintf(line, sizeof(line), "inspect --json %s/r", p.control.directory);
+	o = spawn_line(line, "");
+	ck_assert_msg(o.status == 0 && strstr(o.out.data, "\"whole\": true") && !strstr(o.out.data, "\"state\": 0"), "%d '%s'", o.status,
+		      o.out.data);
+	outcome_free(&o);
+	o = replay(&p, " --mmu shadow", "r");
+	assert_same(&first, &o, g.words, "shadow");
+	outcome_free(&o);
+	outcome_free(&first);
+	leave_snapshot_place(&p);
+}
+END_TEST
+
+static void assert_refused(const struct snapshot_place *p, const char *command, const char *part)
+{
+	char line[400];
+	struct outcome o;
+
+	snprintf(line, sizeof(line), command, p->control.directory);
+	o = spawn_line(line, "");
+	ck_assert_msg(o.status == 125 && strstr(o.err.data, part) && strchr(o.err.data, '\n') == o.err.data + o.err.size - 1, "%s: %d '%s'",
+		      line, o.status, o.err.data);
+	outcome_free(&o);
+}
+
+START_TEST(test_refusals)
+{
+	struct snapshot_place p = make_snapshot_place();
+	struct random r = random_start("refusals");
+	struct outcome o = record(&p, &guests[0], "ept", "r", &r);
+	char command[300];
+
+	outcome_free(&o);
+	assert_refused(&p, "run --record %s/r @hello", "something of that name already");
+	assert_refused(&p, "run --record %s/no/r @hello", "No such file");
+	assert_refused(&p, "run --count 2 --record %s/2 @hello", "not with several guests");
+	assert_refused(&p, "replay %s", "not a recording");
+	assert_refused(&p, "replay %s/none", "not a recording");
+	assert_refused(&p, "replay --until x %s/r", "a number of accesses");
+	assert_refused(&p, "restore %s/r", "not a snapshot");
+	snprintf(command, sizeof(command), "cd %s && cp -r r twin && rm -r twin/start && cp -r r/start s && rm r/log", p.control.directory);
+	ck_assert_int_eq(system(command), 0);
+	assert_refused(&p, "replay %s/twin", "not a recording");
+	assert_refused(&p, "replay %s/r", "no log of a recording");
+	assert_refused(&p, "inspect %s/r", "no log of a recording");
+	leave_snapshot_place(&p);
+}
+END_TEST
+
+int main(void)
+{
+	const TTest *const tests[] = {test_guests, test_killed, test_computing, test_refusals};
+
+	return RUN_TESTS("replay", tests);
+}
