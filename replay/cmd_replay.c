@@ -134,7 +134,7 @@ static int run_log(struct replay *r, int fd, const char *name, struct reason *wh
 {
 	int status = EXIT_BAD;
 
-	if (replayer_open(&r->replayer, fd, name, r->replayer.until, why) < 0)
+	if (replayer_open(&r->replayer, r->program, fd, name, r->replayer.until, why) < 0)
 		return EXIT_BAD;
 	status = run_from_start(r, why);
 	replayer_close(&r->replayer);

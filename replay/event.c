@@ -166,7 +166,10 @@ static uint8_t *put_end(const struct event *e, uint8_t *to)
 {
 	*to++ = e->end.how;
 	*to++ = e->end.code;
-	return put_bytes(to, &e->end.ram, sizeof(e->end.ram));
+	to = put_bytes(to, &e->end.ram, sizeof(e->end.ram));
+	ensure(e->end.size <= EVENT_PAGING_MOST);
+	*to++ = e->end.size;
+	return put_bytes(to, e->end.paging, e->end.size);
 }
 
 static void take_end(struct event *e, struct source *s)
@@ -178,6 +181,9 @@ static void take_end(struct event *e, struct source *s)
 	at = take(s, sizeof(e->end.ram));
 	if (at)
 		memcpy(&e->end.ram, at, sizeof(e->end.ram));
+	e->end.size = take_byte(s);
+	s->bad |= e->end.size > EVENT_PAGING_MOST;
+	e->end.paging = (const char *)take(s, e->end.size);
 }
 
 static const struct {
@@ -195,11 +201,16 @@ static const struct {
 
 size_t event_room(const struct event *e)
 {
-	size_t brought = e->kind == EVENT_EXTERNAL			     ? e->external.size
-			 : e->kind == EVENT_CHECKS			     ? e->checks.count
-			 : e->kind == EVENT_PAGE || e->kind == EVENT_STATE ? e->packed.size
-									     : 0;
+	size_t brought = 0;
 
+	switch (e->kind) {
+	case EVENT_EXTERNAL: brought = e->external.size; break;
+	case EVENT_CHECKS: brought = e->checks.count; break;
+	case EVENT_PAGE:
+	case EVENT_STATE: brought = e->packed.size; break;
+	case EVENT_END: brought = e->end.size; break;
+	default: break;
+	}
 	return EVENT_HEAD_MOST + brought;
 }
 

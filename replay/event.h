@@ -23,6 +23,7 @@ enum event_kind {
 #define EVENT_EXTERNAL_MOST 32768u /* bytes; more are several events */
 #define EVENT_PACKED_MOST 32768u   /* the same */
 #define EVENT_CHECKS_MOST 255u
+#define EVENT_PAGING_MOST 31u
 #define EVENT_HEAD_MOST 32u /* bytes of an event beside those it brings */
 
 struct event {
@@ -52,6 +53,8 @@ struct event {
 			uint8_t how;  /* enum vm_end_kind */
 			uint8_t code; /* the guest's own */
 			uint64_t ram; /* ram_digest.h */
+			uint8_t size;
+			const char *paging; /* where that holds (paging_name.h), `size` bytes, none = nowhere; whose: see who gives the event */
 		} end;
 	};
 };

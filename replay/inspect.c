@@ -9,6 +9,7 @@
 
 #include "replay/log_reader.h"
 #include "replay/recording_files.h"
+#include "replay/show_event.h"
 #include "snapshot/image_reader.h"
 #include "snapshot/reason.h"
 #include "snapshot/show.h"
@@ -25,11 +26,6 @@ struct summary {
 	uint64_t file_bytes, left; /* behind the last whole block */
 	bool whole;
 	uint8_t how, code;
-};
-
-static const char *const kind_names[EVENT_KINDS] = {
-	[EVENT_EXTERNAL] = "external", [EVENT_CLOCK] = "clock", [EVENT_INTERRUPT] = "interrupt", [EVENT_CHECKS] = "checks",
-	[EVENT_PAGE] = "page",	       [EVENT_STATE] = "state", [EVENT_END] = "end",
 };
 
 bool recording_inspect_knows(const char *path)
@@ -78,7 +74,7 @@ static void print_text(const struct summary *s)
 	printf("events    %" PRIu64 " in %" PRIu64 " bytes:", all, s->file_bytes);
 	for (unsigned int i = 0; i < EVENT_KINDS; i++)
 		if (s->events[i])
-			printf(" %" PRIu64 " %s", s->events[i], kind_names[i]);
+			printf(" %" PRIu64 " %s", s->events[i], event_kind_names[i]);
 	printf("\nbrought   %" PRIu64 " bytes from outside; %" PRIu64 " for asynchronous points\n", s->external_bytes, s->packed_bytes);
 	if (s->whole)
 		printf("end       %s, code %u\n", vm_end_name(s->how), s->code);
@@ -92,7 +88,7 @@ static void print_json(const struct summary *s)
 	json_t *events = json_object(), *root;
 
 	for (unsigned int i = 0; i < EVENT_KINDS; i++)
-		json_object_set_new(events, kind_names[i], json_integer((json_int_t)s->events[i]));
+		json_object_set_new(events, event_kind_names[i], json_integer((json_int_t)s->events[i]));
 	root = json_pack("{s:s, s:s, s:b, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o}", "path", show(&path, s->path), "what",
 			 "a recording", "whole", s->whole, "image", show(&image, s->start->sn.machine.image), "begins",
 			 (json_int_t)s->begins, "ends", (json_int_t)s->ends, "guest_ns", (json_int_t)s->ns, "bytes",
@@ -107,7 +103,8 @@ static void print_json(const struct summary *s)
 	json_decref(root);
 }
 
-static int inspect_log(struct summary *s, bool json, struct reason *why)
+/* Has `read` read the log of a recording. */
+static int with_log(struct summary *s, int (*read)(struct summary *s, struct log_reader *r, struct reason *why), struct reason *why)
 {
 	struct log_reader reader;
 	char name[PATH_MAX];
@@ -118,10 +115,17 @@ static int inspect_log(struct summary *s, bool json, struct reason *why)
 		return fd;
 	err = log_reader_open(&reader, fd, name, why);
 	if (err == 0) {
-		err = sum(s, &reader, why);
+		err = read(s, &reader, why);
 		log_reader_close(&reader);
 	}
 	close(fd);
+	return err;
+}
+
+static int inspect_log(struct summary *s, bool json, struct reason *why)
+{
+	int err = with_log(s, sum, why);
+
 	if (err == 0)
 		(json ? print_json : print_text)(s);
 	return err;
@@ -143,6 +147,45 @@ static int inspect_start(struct summary *s, bool json, struct reason *why)
 		err = inspect_log(s, json, why);
 	image_reader_close(&start);
 	return err;
+}
+
+static int print_events(struct summary *s, struct log_reader *r, struct reason *why)
+{
+	struct event e;
+	int n;
+
+	while ((n = log_reader_next(r, &e, why)) == 1)
+		show_event(&e);
+	return n;
+}
+
+/* One object a line. */
+static int print_events_json(struct summary *s, struct log_reader *r, struct reason *why)
+{
+	struct event e;
+	int n;
+
+	while ((n = log_reader_next(r, &e, why)) == 1) {
+		json_t *o = show_event_json(&e);
+
+		json_dumpf(o, stdout, JSON_COMPACT | JSON_PRESERVE_ORDER);
+		putchar('\n');
+		json_decref(o);
+	}
+	return n;
+}
+
+int recording_inspect_events(const char *path, bool json)
+{
+	struct summary s = {.path = path};
+	struct reason why = {0};
+	int err = with_log(&s, json ? print_events_json : print_events, &why);
+
+	if (program_flush_output() < 0)
+		return EXIT_BAD;
+	if (err < 0)
+		log_print(LOG_ERROR, "%s", why.text);
+	return err < 0 ? EXIT_BAD : 0;
 }
 
 int recording_inspect(const char *path, bool json)

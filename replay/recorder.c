@@ -8,6 +8,7 @@
 #include "replay/access_check.h"
 #include "replay/boundary.h"
 #include "replay/packed.h"
+#include "replay/paging_name.h"
 #include "replay/ram_digest.h"
 #include "snapshot/host_time.h"
 #include "vmm/log.h"
@@ -148,7 +149,7 @@ static void offer(struct recorder *r)
 
 	console_feed(&vm->console);
 	virtio_devices_settle(&vm->virtio);
-	if (!pic_pending(&vm->pic) || !vm->mmu->interruptible(&vm->vcpu))
+	if (!pic_pending(&vm->pic) || !r->open)
 		return;
 	if (boundary_stand(vm, r->boundary) < 0) {
 		vm_fail(vm, "the state of the vCPU cannot be read");
@@ -177,7 +178,7 @@ static bool is_time(struct recorder *r)
 	passed = now - r->waiting_since;
 	if (passed < PATIENCE_NS)
 		vcpu_be_brief(&r->vm->vcpu, PATIENCE_NS - passed);
-	else if (!r->vm->mmu->interruptible(&r->vm->vcpu))
+	else if (!r->open)
 		vcpu_be_brief(&r->vm->vcpu, PATIENCE_NS);
 	else
 		return true;
@@ -201,11 +202,17 @@ static bool make_point(struct recorder *r)
 static void due(struct steering *s, struct vm *vm)
 {
 	struct recorder *r = of_steering(s);
-	bool boundary = vm->vcpu.halted || position(r) != r->ran_from;
+	bool boundary;
 
+	r->open = vm->mmu->interruptible(&vm->vcpu); /* first: an access may only be complete then */
+	boundary = vm->vcpu.halted || position(r) != r->ran_from;
+	if (vm->mmu != r->mmu)
+		r->mmu = NULL;
 	if (clock_wait(&vm->clock) == 0)
 		step(r);
 	if (vm->console.blocked)
+		return;
+	if (vm_ended(vm))
 		return;
 	if (boundary || (is_time(r) && make_point(r))) {
 		r->waiting_since = 0;
@@ -224,9 +231,12 @@ static void idle(struct steering *s, struct vm *vm)
 static void ended(struct steering *s, struct vm *vm)
 {
 	struct recorder *r = of_steering(s);
-	struct event e = {.kind = EVENT_END, .position = position(r), .end = {(uint8_t)vm->end.kind, vm->end.code}};
+	char paging[PAGING_NAME_ROOM] = "";
+	struct event e = {.kind = EVENT_END, .position = position(r), .end = {.how = (uint8_t)vm->end.kind, .code = vm->end.code, .paging = paging}};
 
-	ram_digest(&vm->mem, &e.end.ram);
+	if (r->mmu && ram_digest(&vm->mem, &e.end.ram) == 0)
+		paging_name(paging, r->program, r->mmu);
+	e.end.size = (uint8_t)strlen(paging);
 	put_checks(r);
 	put(r, &e);
 	if (log_writer_flush(r->log) == 0)
@@ -251,7 +261,7 @@ static int begin_noting(struct recorder *r)
 	return err;
 }
 
-int recorder_begin(struct recorder *r, struct vm *vm, struct log_writer *log, const char *name)
+int recorder_begin(struct recorder *r, const struct program *p, struct vm *vm, struct log_writer *log, const char *name)
 {
 	*r = (struct recorder){
 		.steering.ops = &ops,
@@ -259,6 +269,8 @@ int recorder_begin(struct recorder *r, struct vm *vm, struct log_writer *log, co
 		.vm = vm,
 		.log = log,
 		.name = name,
+		.program = p,
+		.mmu = vm->mmu,
 		.ran_from = vm->vcpu.port.position,
 		.boundary = malloc(sizeof(*r->boundary)),
 	};

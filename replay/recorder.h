@@ -20,6 +20,8 @@
 #include "vmm/steering.h"
 
 struct boundary;
+struct mmu_ops;
+struct program;
 
 struct recorder_counts {
 	uint64_t interrupts, asynchronous, pages;
@@ -32,12 +34,15 @@ struct recorder {
 	struct vm *vm;
 	struct log_writer *log; /* the owner's */
 	const char *name;	/* of the log, for people */
+	const struct program *program;
+	const struct mmu_ops *mmu; /* that it began in; NULL = it was changed */
 	uint64_t ran_from;	/* position at which the guest was let run last */
 	uint64_t waiting_since; /* ns of the host: something wants to come and cannot; 0 = nothing */
 	uint64_t digest;	/* access_check.h */
 	uint8_t checks[EVENT_CHECKS_MOST];
 	uint8_t check_count;
 	uint32_t registers; /* where the next interrupt is taken */
+	bool open;	    /* the guest takes interrupts */
 	bool failed;	    /* the log cannot be written; that was said */
 	bool noting;	    /* of pages that are written, for asynchronous points */
 	struct dirty_consumer consumer;
@@ -47,5 +52,5 @@ struct recorder {
 };
 
 /* The clock of the VM, which has not run, is held from now on. Returns 0 or a logged -errno. */
-int recorder_begin(struct recorder *r, struct vm *vm, struct log_writer *log, const char *name);
+int recorder_begin(struct recorder *r, const struct program *p, struct vm *vm, struct log_writer *log, const char *name);
 void recorder_free(struct recorder *r);

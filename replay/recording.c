@@ -21,6 +21,7 @@
 
 struct recording {
 	struct steerer steerer;
+	const struct program *program;
 	const char *directory;
 	char log[PATH_MAX];
 	int fd; /* of the log; -1 = the guest has not begun */
@@ -99,16 +100,17 @@ static int begin(struct steerer *s, struct vm *vm)
 		err = open_log(r, start, vm->vcpu.port.position, &why);
 	if (err < 0)
 		return *why.text ? log_bad(-err, "%s", why.text) : err;
-	return recorder_begin(&r->recorder, vm, &r->writer, r->log);
+	return recorder_begin(&r->recorder, r->program, vm, &r->writer, r->log);
 }
 
-static int recording_open(struct steerer **s, const char *directory)
+static int recording_open(struct steerer **s, const struct program *p, const char *directory)
 {
 	struct recording *r = calloc(1, sizeof(*r));
 
 	if (!r)
 		return log_errno(ENOMEM, "%s", directory);
 	r->steerer.begin = begin;
+	r->program = p;
 	r->directory = directory;
 	r->fd = -1;
 	if (mkdir(directory, 0777)) {

@@ -11,6 +11,7 @@
 #include "replay/access_check.h"
 #include "replay/boundary.h"
 #include "replay/packed.h"
+#include "replay/paging_name.h"
 #include "replay/ram_digest.h"
 #include "replay/show_access.h"
 #include "snapshot/reason.h"
@@ -171,7 +172,8 @@ static void due(struct steering *s, struct vm *vm)
 	struct replayer *r = of_steering(s);
 
 	clock_stop(&vm->clock);
-	if (!vm->console.blocked)
+	vm->mmu->interruptible(&vm->vcpu); /* an access may only be complete then (mmu.h) */
+	if (!vm->console.blocked && !vm_ended(vm))
 		bring_due(r);
 	if (vm_ended(vm))
 		return;
@@ -241,6 +243,14 @@ static void interrupt(struct access_tap *t, uint64_t at, uint8_t vector)
 		diverge(r, at, "interrupt %u comes, and not %u", vector, r->next.interrupt.vector);
 }
 
+static bool has_same_paging(const struct replayer *r)
+{
+	char name[PAGING_NAME_ROOM];
+	size_t size = strlen(paging_name(name, r->program, r->vm->mmu));
+
+	return size == r->next.end.size && !memcmp(name, r->next.end.paging, size);
+}
+
 static void ended(struct steering *s, struct vm *vm)
 {
 	struct replayer *r = of_steering(s);
@@ -254,13 +264,13 @@ static void ended(struct steering *s, struct vm *vm)
 		return; /* the log was cut off before */
 	if (!r->has_next || e->kind != EVENT_END || e->position != position(r) || e->end.how != vm->end.kind || e->end.code != vm->end.code)
 		diverge(r, position(r), "the guest ends (%s, code %u), which it did not", vm_end_name(vm->end.kind), vm->end.code);
-	else if (ram_digest(&vm->mem, &ram) == 0 && ram != e->end.ram)
+	else if (has_same_paging(r) && ram_digest(&vm->mem, &ram) == 0 && ram != e->end.ram)
 		diverge(r, position(r), "RAM is not as it was when the guest ended");
 }
 
 static const struct steering_ops ops = {.due = due, .idle = idle, .ended = ended};
 
-int replayer_open(struct replayer *r, int fd, const char *name, uint64_t until, struct reason *why)
+int replayer_open(struct replayer *r, const struct program *p, int fd, const char *name, uint64_t until, struct reason *why)
 {
 	int err;
 
@@ -268,6 +278,7 @@ int replayer_open(struct replayer *r, int fd, const char *name, uint64_t until, 
 		.steering.ops = &ops,
 		.tap = {.before = before, .access = after, .external = external, .interrupt = interrupt},
 		.name = name,
+		.program = p,
 		.fd = fd,
 		.until = until,
 		.boundary = malloc(sizeof(*r->boundary)),

@@ -18,6 +18,7 @@
 #include "vmm/steering.h"
 
 struct boundary;
+struct program;
 
 #define REPLAYER_LAST 8u /* accesses that are shown when the next one is another */
 #define REPLAYER_TO_THE_END UINT64_MAX
@@ -27,6 +28,7 @@ struct replayer {
 	struct access_tap tap;
 	struct vm *vm;
 	const char *name; /* of the log, for people */
+	const struct program *program;
 	int fd;		  /* of the log; the owner's */
 	uint64_t until;	  /* position at which it ends */
 	struct log_reader events;
@@ -40,7 +42,7 @@ struct replayer {
 };
 
 /* Reads the log's beginning. Returns 0, or -errno with the reason and nothing to be freed. */
-int replayer_open(struct replayer *r, int fd, const char *name, uint64_t until, struct reason *why);
+int replayer_open(struct replayer *r, const struct program *p, int fd, const char *name, uint64_t until, struct reason *why);
 void replayer_close(struct replayer *r);
 
 /* The VM is as the recording began, and has not run. Returns 0 or a logged -errno. */

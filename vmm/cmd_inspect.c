@@ -18,11 +18,11 @@
 #define MIB_SHIFT 20
 #define MAX_MODES 4u
 
-enum key { KEY_JSON = 0x100 };
+enum key { KEY_JSON = 0x100, KEY_EVENTS };
 
 struct inspect_options {
 	const char *path;
-	bool json;
+	bool json, events;
 };
 
 /* Whether the image can run in a mode on this host. */
@@ -46,11 +46,12 @@ struct findings {
 static const struct argp_option options[] = {
 	{"json", KEY_JSON, NULL, 0,
 	 "Print one JSON object (addresses as \"0x...\" strings, sizes in bytes)", 0},
+	{"events", KEY_EVENTS, NULL, 0, "Print every event of a recording; with --json an object a line", 0},
 	{0},
 };
 
 static const char doc[] =
-	"Say what a guest image or a snapshot is, and whether it is whole.\v"
+	"Say what a guest image, a snapshot or a recording is, and whether it is whole.\v"
 	"An image is not run. Printed are the entry point with its name, the RAM the image needs at "
 	"least, for each --mmu whether it can run there on this host, and its segments: where in "
 	"guest-physical memory (gpa) they go, how large they are there and in the file, and at which "
@@ -70,6 +71,9 @@ static error_t on_key(int key, char *arg, struct argp_state *state)
 	switch (key) {
 	case KEY_JSON:
 		o->json = true;
+		return 0;
+	case KEY_EVENTS:
+		o->events = true;
 		return 0;
 	case ARGP_KEY_ARG:
 		if (o->path)
@@ -293,8 +297,12 @@ int cmd_inspect(const struct program *p, int argc, char **argv)
 	if (options_parse(&o, argc, argv) < 0)
 		return EXIT_BAD;
 	other = program_find_inspector(p, o.path);
+	if (o.events && (!other || !other->events)) {
+		log_print(LOG_ERROR, "inspect: %s: --events is for recordings", o.path);
+		return EXIT_BAD;
+	}
 	if (other)
-		return other->inspect(o.path, o.json);
+		return (o.events ? other->events : other->inspect)(o.path, o.json);
 	printable(r.path, sizeof(r.path), o.path, SIZE_MAX);
 	err = image_probe(&image, o.path, &why);
 	if (err < 0 && err != -ENOEXEC) {

@@ -49,6 +49,7 @@ static const struct control_feature *const requests[] = {&snapshot_request, NULL
 static const struct inspector snapshot_inspector = {.knows = snapshot_inspect_knows, .inspect = snapshot_inspect,
 							 .hint = "a saved guest; `penumbra restore` has it go on"};
 static const struct inspector recording_inspector = {.knows = recording_inspect_knows, .inspect = recording_inspect,
+							  .events = recording_inspect_events,
 							  .hint = "a recording; `penumbra replay` has its guest do the same again"};
 static const struct inspector *const inspectors[] = {&recording_inspector, &snapshot_inspector, NULL};
 

@@ -66,7 +66,8 @@ struct mmu_ops {
 
 	/*
 	 * Could the guest take an interrupt right now (IF = 1, no shadow, none in delivery)? If not, window() asks for an
-	 * exit as soon as it can, or takes the wish back.
+	 * exit as soon as it can, or takes the wish back. An access that was under way when KVM_RUN was interrupted may be completed by
+	 * the question; from then until KVM_RUN none is.
 	 */
 	bool (*interruptible)(struct vcpu *v);
 	void (*window)(struct vcpu *v, bool wanted);

@@ -16,6 +16,7 @@ struct scavenging;
 struct inspector {
 	bool (*knows)(const char *path);
 	int (*inspect)(const char *path, bool json); /* returns the program's exit status */
+	int (*events)(const char *path, bool json);  /* the same, for what happened, one by one; NULL = nothing did */
 	const char *hint; /* for who takes it for a guest image: what it is, and what is done with it */
 };
 

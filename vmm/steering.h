@@ -4,6 +4,7 @@
  */
 #pragma once
 
+struct program;
 struct steering;
 struct vm;
 
@@ -34,7 +35,7 @@ struct steerer {
 /* For `run --record`; main.c says whether there is such a feature. */
 struct recording_feature {
 	/* Makes the directory. Returns 0 or a logged -errno. */
-	int (*open)(struct steerer **s, const char *directory);
+	int (*open)(struct steerer **s, const struct program *p, const char *directory);
 
 	/* The guest has ended, or never was, and its VM is gone: the recording becomes whole. Returns 0 or a logged -errno. */
 	int (*close)(struct steerer *s);

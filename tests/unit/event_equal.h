@@ -23,6 +23,7 @@ static inline bool event_equal(const struct event *a, const struct event *b)
 	case EVENT_STATE:
 		return a->packed.page == b->packed.page && a->packed.size == b->packed.size &&
 		       !memcmp(a->packed.bytes, b->packed.bytes, a->packed.size);
-	default: return a->end.how == b->end.how && a->end.code == b->end.code && a->end.ram == b->end.ram;
+	default: return a->end.how == b->end.how && a->end.code == b->end.code && a->end.ram == b->end.ram && a->end.size == b->end.size &&
+			!memcmp(a->end.paging, b->end.paging, a->end.size);
 	}
 }

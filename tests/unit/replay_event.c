@@ -50,6 +50,8 @@ static struct event any_event(struct random *r, uint64_t from)
 		e.end.how = (uint8_t)random_next(r);
 		e.end.code = (uint8_t)random_next(r);
 		e.end.ram = random_next(r);
+		e.end.size = (uint8_t)random_below(r, EVENT_PAGING_MOST + 1);
+		e.end.paging = (const char *)brought;
 		break;
 	}
 	return e;
@@ -103,7 +105,8 @@ START_TEST(known_bytes)
 		{{.kind = EVENT_CHECKS, .position = 5 + 31 + 128, .checks = {2, (const uint8_t *)"xy"}}, 5, 6, {0xfb, 0x80, 0x01, 2, 'x', 'y'}},
 		{{.kind = EVENT_PAGE, .position = 5, .packed = {300, 1, "z"}}, 5, 5, {0x04, 0xac, 0x02, 1, 'z'}},
 		{{.kind = EVENT_STATE, .position = 6, .packed = {0, 2, "zz"}}, 5, 4, {0x0d, 2, 'z', 'z'}},
-		{{.kind = EVENT_END, .position = 5, .end = {1, 126, 0x0102030405060708}}, 5, 11, {0x06, 1, 126, 8, 7, 6, 5, 4, 3, 2, 1}},
+		{{.kind = EVENT_END, .position = 5, .end = {1, 126, 0x0102030405060708, 2, "kv"}}, 5, 14,
+		 {0x06, 1, 126, 8, 7, 6, 5, 4, 3, 2, 1, 2, 'k', 'v'}},
 	};
 
 	for (size_t i = 0; i < sizeof(known) / sizeof(*known); i++) {
@@ -131,6 +134,8 @@ static void read_any(const uint8_t *bytes, size_t size, uint64_t from)
 		e.checks.bytes = bytes + n - e.checks.count;
 	else if (e.kind == EVENT_PAGE || e.kind == EVENT_STATE)
 		e.packed.bytes = bytes + n - e.packed.size;
+	else if (e.kind == EVENT_END)
+		e.end.paging = (const char *)bytes + n - e.end.size;
 	ck_assert_uint_eq(event_encode(&e, from, again), n);
 	ck_assert_int_eq(memcmp(again, bytes, n), 0);
 }

@@ -53,6 +53,8 @@ static struct event next_event(struct random *r, uint64_t from, bool last)
 		e.packed.bytes = brought;
 	} else if (e.kind == EVENT_END) {
 		e.end.code = 3;
+		e.end.size = 2;
+		e.end.paging = (const char *)brought;
 	} else {
 		e.ns = random_next(r);
 	}
@@ -285,7 +287,7 @@ static void assert_refused(const void *events, uint32_t bytes, uint32_t count, u
 
 START_TEST(nonsense)
 {
-	static const uint8_t steps[] = {0x01, 0x20, 0x01, 0x20}, unknown[] = {0x01, 0x20, 0x07, 0x20}, ends[22] = {[0] = 0x06, [11] = 0x06};
+	static const uint8_t steps[] = {0x01, 0x20, 0x01, 0x20}, unknown[] = {0x01, 0x20, 0x07, 0x20}, ends[24] = {[0] = 0x06, [12] = 0x06};
 
 	made.events = 2;
 	made.event[0] = made.event[1] = (struct event){.kind = EVENT_CLOCK, .position = 1000, .ns = 0x20};
@@ -295,8 +297,8 @@ START_TEST(nonsense)
 	assert_refused(steps, 4, 3, 1000, "no event where");
 	assert_refused(steps, 3, 2, 1000, "no event where");
 	assert_refused(unknown, 4, 2, 1000, "no event where");
-	made.event[0] = (struct event){.kind = EVENT_END, .position = 1000};
-	assert_refused(ends, 22, 2, 1000, "behind the end");
+	made.event[0] = (struct event){.kind = EVENT_END, .position = 1000, .end.paging = ""};
+	assert_refused(ends, 24, 2, 1000, "behind the end");
 }
 END_TEST
 

@@ -1,0 +1,19 @@
+/*
+ * Who delivers a guest's faults and sets the accessed and dirty bits of its tables: what two runs must have in common for their RAM to be
+ * the same to the last bit. Software does both as the manuals say, ours as KVM's; of hardware one learns what it does (RFLAGS.RF in a
+ * frame, bits that are set ahead of time).
+ */
+#pragma once
+
+#include <stdio.h>
+
+#include "vmm/mmu.h"
+#include "vmm/program.h"
+
+#define PAGING_NAME_ROOM 32u
+
+static inline const char *paging_name(char text[PAGING_NAME_ROOM], const struct program *p, const struct mmu_ops *mmu)
+{
+	snprintf(text, PAGING_NAME_ROOM, p->host_mmu_nested ? "%s/%s" : "%s", p->host_mmu, mmu->name);
+	return text;
+}

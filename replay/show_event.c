@@ -1,0 +1,89 @@
+#include "replay/show_event.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "vmm/printable.h"
+#include "vmm/vm.h"
+
+#define BYTES_SHOWN 32u
+
+const char *const event_kind_names[EVENT_KINDS] = {
+	[EVENT_EXTERNAL] = "external", [EVENT_CLOCK] = "clock", [EVENT_INTERRUPT] = "interrupt", [EVENT_CHECKS] = "checks",
+	[EVENT_PAGE] = "page",	       [EVENT_STATE] = "state", [EVENT_END] = "end",
+};
+
+static const char *source_name(enum access_source source)
+{
+	static const char *const names[ACCESS_SOURCES] = {
+		[ACCESS_CONSOLE] = "console", [ACCESS_ENTROPY] = "entropy", [ACCESS_SOLO5] = "solo5"};
+
+	return names[source];
+}
+
+/* The first of them in hexadecimal. */
+static const char *hex(char text[2 * BYTES_SHOWN + 1], const uint8_t *bytes, uint32_t size)
+{
+	text[0] = '\0';
+	for (uint32_t i = 0; i < size && i < BYTES_SHOWN; i++)
+		snprintf(text + (size_t)2 * i, 3, "%02x", bytes[i]);
+	return text;
+}
+
+static void show_details(const struct event *e)
+{
+	char text[2 * BYTES_SHOWN + 1];
+
+	switch (e->kind) {
+	case EVENT_EXTERNAL:
+		printf("%u bytes of %s: %s%s", e->external.size, source_name(e->external.source),
+		       hex(text, e->external.bytes, e->external.size), e->external.size > BYTES_SHOWN ? "..." : "");
+		break;
+	case EVENT_CLOCK: printf("%" PRIu64 " ns later", e->ns); break;
+	case EVENT_INTERRUPT: printf("vector 0x%02x, registers %08x", e->interrupt.vector, e->interrupt.registers); break;
+	case EVENT_CHECKS: printf("of %u accesses", e->checks.count); break;
+	case EVENT_PAGE: printf("0x%" PRIx64 " in %u bytes", e->packed.page << PAGE_SHIFT, e->packed.size); break;
+	case EVENT_STATE: printf("in %u bytes", e->packed.size); break;
+	default:
+		printable(text, sizeof(text), e->end.paging, e->end.size);
+		printf("%s, code %u, RAM %016" PRIx64 " where paging is %s", vm_end_name(e->end.how), e->end.code, e->end.ram, *text ? text : "unknown");
+	}
+}
+
+void show_event(const struct event *e)
+{
+	printf("%12" PRIu64 "  %-9s  ", e->position, event_kind_names[e->kind]);
+	show_details(e);
+	putchar('\n');
+}
+
+static json_t *details(const struct event *e)
+{
+	char text[2 * BYTES_SHOWN + 1];
+
+	switch (e->kind) {
+	case EVENT_EXTERNAL:
+		return json_pack("{s:s, s:I, s:s}", "source", source_name(e->external.source), "bytes", (json_int_t)e->external.size, "first",
+				 hex(text, e->external.bytes, e->external.size));
+	case EVENT_CLOCK: return json_pack("{s:I}", "ns", (json_int_t)e->ns);
+	case EVENT_INTERRUPT:
+		return json_pack("{s:i, s:I}", "vector", e->interrupt.vector, "registers", (json_int_t)e->interrupt.registers);
+	case EVENT_CHECKS: return json_pack("{s:i}", "accesses", e->checks.count);
+	case EVENT_PAGE:
+		return json_pack("{s:I, s:I}", "gpa", (json_int_t)(e->packed.page << PAGE_SHIFT), "bytes", (json_int_t)e->packed.size);
+	case EVENT_STATE: return json_pack("{s:I}", "bytes", (json_int_t)e->packed.size);
+	default:
+		printable(text, sizeof(text), e->end.paging, e->end.size);
+		return json_pack("{s:s, s:i, s:s}", "how", vm_end_name(e->end.how), "code", e->end.code, "paging", text);
+	}
+}
+
+json_t *show_event_json(const struct event *e)
+{
+	json_t *o = json_pack("{s:I, s:s}", "position", (json_int_t)e->position, "kind", event_kind_names[e->kind]), *more = details(e);
+
+	if (o && more)
+		json_object_update(o, more);
+	json_decref(more);
+	return o;
+}
