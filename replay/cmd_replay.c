@@ -96,12 +96,16 @@ static int begin(struct steerer *s, struct vm *vm)
 
 static int run_replayed(struct replay *r, const struct image_reader *reader)
 {
-	struct vm_config config = {.steerer = &r->steerer};
+	const struct manifest *m = &reader->sn.machine;
+	struct disk disks[DISK_MAX];
+	struct vm_config config = {.steerer = &r->steerer, .disks = disks, .disk_count = m->disk_count};
 	struct restore restore;
 	int status;
 
 	if (restore_open(&restore, reader, &r->run.solo5, false) < 0)
 		return EXIT_BAD;
+	for (uint32_t i = 0; i < m->disk_count; i++)
+		disk_make_absent(&disks[i], m->disk[i].path, m->disk[i].use);
 	restore_configure(&restore, &config);
 	r->run.mem = config.mem;
 	status = run_guests(r->program, &r->run, &config);

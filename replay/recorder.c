@@ -148,7 +148,6 @@ static void offer(struct recorder *r)
 	struct vm *vm = r->vm;
 
 	console_feed(&vm->console);
-	virtio_devices_settle(&vm->virtio);
 	if (!pic_pending(&vm->pic) || !r->open)
 		return;
 	if (boundary_stand(vm, r->boundary) < 0) {
@@ -277,6 +276,7 @@ int recorder_begin(struct recorder *r, const struct program *p, struct vm *vm, s
 	if (!r->boundary)
 		return log_errno(ENOMEM, "%s", name);
 	clock_hold(&vm->clock);
+	virtio_devices_show(&vm->virtio, vm);
 	vm->vcpu.port.tap = &r->tap;
 	vm->steering = &r->steering;
 	return begin_noting(r);

@@ -8,7 +8,7 @@
  * 2. The virtual clock stands still but for steps, each of which is an event: when a timer is due, and before an access that time matters to.
  *    Timers fire with a step and never else.
  * 3. Events are in the log in the order in which they happened; those of one position happened before the next access.
- * 4. What a device brings by itself is waited for where it was asked for: no completion comes later.
+ * 4. What a device brings, it brings when it is asked: no completion comes later.
  */
 #pragma once
 

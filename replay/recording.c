@@ -37,8 +37,8 @@ static struct recording *of(struct steerer *s)
 /* What brings bytes that nobody writes down yet. */
 static int check_devices(const struct recording *r, const struct vm *vm)
 {
-	if (vm->virtio.block_count || vm->solo5.units.count > 1)
-		return log_bad(EOPNOTSUPP, "%s: a guest with disks or network devices cannot be recorded yet", r->directory);
+	if (vm->solo5.units.count > 1)
+		return log_bad(EOPNOTSUPP, "%s: a unikernel with devices cannot be recorded yet", r->directory);
 	return 0;
 }
 

@@ -314,6 +314,7 @@ int replayer_begin(struct replayer *r, struct vm *vm)
 		return log_bad(EINVAL, "%s: begins at position %" PRIu64 ", and its snapshot is of position %" PRIu64, r->name,
 			       r->events.header.position, r->begun);
 	clock_hold(&vm->clock);
+	virtio_devices_show(&vm->virtio, vm);
 	vm->vcpu.port.tap = &r->tap;
 	vm->steering = &r->steering;
 	advance(r);

@@ -16,7 +16,7 @@ const char *const event_kind_names[EVENT_KINDS] = {
 static const char *source_name(enum access_source source)
 {
 	static const char *const names[ACCESS_SOURCES] = {
-		[ACCESS_CONSOLE] = "console", [ACCESS_ENTROPY] = "entropy", [ACCESS_SOLO5] = "solo5"};
+		[ACCESS_CONSOLE] = "console", [ACCESS_ENTROPY] = "entropy", [ACCESS_SOLO5] = "solo5", [ACCESS_DISK] = "disk"};
 
 	return names[source];
 }

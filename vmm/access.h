@@ -28,7 +28,7 @@ struct access {
 };
 
 /* Who brought bytes from outside; a hypercall of Solo5 does so during its access, and says so before it counts. */
-enum access_source { ACCESS_CONSOLE, ACCESS_ENTROPY, ACCESS_SOLO5, ACCESS_SOURCES };
+enum access_source { ACCESS_CONSOLE, ACCESS_ENTROPY, ACCESS_SOLO5, ACCESS_DISK, ACCESS_SOURCES };
 
 /*
  * Who listens at the seam: a recorder, or a replayer, which puts what was recorded in place of what came. Called on the vCPU's

@@ -106,6 +106,11 @@ int disk_open(struct disk *d, const char *path, enum disk_use use)
 	return r;
 }
 
+void disk_make_absent(struct disk *d, const char *path, enum disk_use use)
+{
+	*d = (struct disk){.path = path, .use = use, .fd = -1, .absent = true};
+}
+
 void disk_close(struct disk *d)
 {
 	close(d->fd);

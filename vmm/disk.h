@@ -25,6 +25,7 @@ struct disk {
 	const char *path;
 	enum disk_use use;
 	int fd;
+	bool absent;	/* there is no file: a recording knows what was read of it (disk_make_absent()) */
 	bool in_memory; /* the file is kept in the host's memory only (tmpfs, ramfs): nothing waits for it */
 	uint64_t bytes; /* of the file or device; what is after the last whole sector is not part of the disk */
 	uint64_t sectors;
@@ -39,6 +40,9 @@ struct disk {
  */
 int disk_open(struct disk *d, const char *path, enum disk_use use);
 void disk_close(struct disk *d);
+
+/* In place of disk_open(). How large it is, the state of its device says. */
+void disk_make_absent(struct disk *d, const char *path, enum disk_use use);
 
 /*
  * Reads what the host has in its page cache, from the front on, without waiting for the disk: takes it off *v, *count and *at.

@@ -91,7 +91,9 @@ static int begin_read(struct request *r)
 	if (!fits(r))
 		return -EINVAL;
 	r->counted = &b->stats.read_bytes;
-	if (b->disk->use == DISK_REMAP && remap_read(&b->remap, r->chain, r->bytes, r->at)) {
+	if (b->disk->absent)
+		return 0; /* what was read is shown to us */
+	if (b->disk->use == DISK_REMAP && !b->outside && remap_read(&b->remap, r->chain, r->bytes, r->at)) {
 		b->stats.remapped_bytes += r->bytes;
 		return 0;
 	}
@@ -115,6 +117,8 @@ static int begin_write(struct request *r)
 	if (!fits(r))
 		return -EINVAL;
 	r->counted = &b->stats.written_bytes;
+	if (b->disk->absent)
+		return 0;
 	r->write_through = !virtio_device_has(&b->v, FEATURE_FLUSH);
 	error = pin(r, MEM_READ, sizeof(r->header));
 	return error ? error : -EAGAIN;
@@ -131,7 +135,7 @@ static int rest_of_write(struct request *r)
 static int begin_flush(struct request *r)
 {
 	r->b->stats.flushes++;
-	return r->b->disk->use == DISK_READ_WRITE ? -EAGAIN : 0;
+	return r->b->disk->use == DISK_READ_WRITE && !r->b->disk->absent ? -EAGAIN : 0;
 }
 
 static int rest_of_flush(struct request *r)
@@ -201,12 +205,39 @@ static int64_t give_status(struct virtio_block *b, const struct virtqueue_chain 
 	return c->writable_bytes > UINT32_MAX ? UINT32_MAX : (int64_t)c->writable_bytes;
 }
 
+/* The data of a read, where they are in RAM. */
+static void show_data(const struct virtio_block *b, const struct request *r)
+{
+	const struct virtqueue_chain *c = r->chain;
+	uint64_t left = r->bytes;
+
+	for (unsigned int i = c->readable; i < c->count && left; i++) {
+		uint64_t size = c->buffer[i].size < left ? c->buffer[i].size : left;
+
+		b->outside(b->outside_arg, mem_at(b->v.mem, c->buffer[i].gpa, size, MEM_WRITE), size);
+		left -= size;
+	}
+}
+
+static void show(const struct virtio_block *b, struct request *r)
+{
+	uint8_t failed = r->error != 0;
+
+	b->outside(b->outside_arg, &failed, sizeof(failed));
+	if (failed != (r->error != 0))
+		r->error = failed ? -EIO : 0;
+	if (!failed && r->kind->type == REQUEST_READ)
+		show_data(b, r);
+}
+
 /* Ends it; returns how many bytes of the chain were written. The request is spare then. */
 static int64_t end_request(struct request *r)
 {
 	struct virtio_block *b = r->b;
 
 	virtqueue_io_end(&r->io);
+	if (b->outside)
+		show(b, r);
 	if (!r->error && r->counted)
 		*r->counted += r->bytes;
 	r->next = b->spare;
@@ -225,7 +256,7 @@ static int64_t serve_request(struct request *r)
 	r->error = r->kind->begin(r);
 	if (r->error != -EAGAIN)
 		return end_request(r);
-	if (b->disk->in_memory) {
+	if (b->disk->in_memory || b->outside) {
 		r->error = r->kind->rest(r);
 		return end_request(r);
 	}
@@ -266,6 +297,12 @@ static int64_t block_serve(struct virtio_device *v, unsigned int queue, const st
 	return serve_request(r);
 }
 
+void virtio_block_show(struct virtio_block *b, void (*outside)(void *arg, void *bytes, size_t size), void *arg)
+{
+	b->outside = outside;
+	b->outside_arg = arg;
+}
+
 void virtio_block_take(struct virtio_block *b)
 {
 	struct disk_job *j = disk_workers_take(&b->workers), *next;
@@ -300,6 +337,8 @@ static void block_visit(struct virtio_device *v, struct state *s)
 	bool read_only = b->disk->use != DISK_READ_WRITE, was = read_only;
 
 	state_u64(s, &sectors);
+	if (state_loading(s) && b->disk->absent)
+		b->config.capacity = b->disk->sectors = sectors;
 	state_bool(s, &was);
 	state_check(s, sectors == b->disk->sectors, "block: the disk has another size");
 	state_check(s, was == read_only, "block: the disk is read-only, or was");

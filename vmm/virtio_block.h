@@ -46,6 +46,8 @@ struct virtio_block {
 	struct remap remap;
 	struct disk_workers workers;
 	struct request *spare; /* kept for the next ones */
+	void (*outside)(void *arg, void *bytes, size_t size); /* NULL = virtio_block_show() was not called */
+	void *outside_arg;
 	struct virtio_block_stats stats;
 };
 
@@ -56,6 +58,12 @@ struct virtio_block {
 void virtio_block_init(struct virtio_block *b, struct bus *bus, const struct virtio_place *place, struct mem *m,
 		       struct disk *disk, unsigned int number, void (*wake)(void *arg), void *arg);
 void virtio_block_destroy(struct virtio_block *b);
+
+/*
+ * From now on nothing comes later than it is asked for: each request is carried out at once. Of each `outside` is shown a byte, 0 = it was
+ * carried out, and what was read; the guest gets what is there when it returns. Not while requests are under way.
+ */
+void virtio_block_show(struct virtio_block *b, void (*outside)(void *arg, void *bytes, size_t size), void *arg);
 
 /* Gives back the requests that have ended meanwhile. */
 void virtio_block_take(struct virtio_block *b);

@@ -87,6 +87,19 @@ void virtio_devices_settle(struct virtio_devices *d)
 		virtio_block_settle(&d->block[i]);
 }
 
+static void on_disk_bytes(void *arg, void *bytes, size_t size)
+{
+	struct vm *vm = arg;
+
+	access_external(&vm->vcpu.port, ACCESS_DISK, bytes, size);
+}
+
+void virtio_devices_show(struct virtio_devices *d, struct vm *vm)
+{
+	for (unsigned int i = 0; i < d->block_count; i++)
+		virtio_block_show(&d->block[i], on_disk_bytes, vm);
+}
+
 void virtio_devices_destroy(struct virtio_devices *d)
 {
 	for (unsigned int i = 0; i < d->block_count; i++)

@@ -6,8 +6,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "tests/unit/random.h"
+#include "tests/vm/directory.h"
 #include "tests/vm/effort.h"
 #include "tests/vm/modes.h"
 #include "tests/vm/snapshot_place.h"
@@ -112,6 +114,38 @@ START_TEST(test_guests)
 }
 END_TEST
 
+/* What was on a disk is in the recording, which needs the disk no more. */
+START_TEST(test_disk)
+{
+	static const char *const commands[] = {"fill 5", "check 5", "journal 20", "hostile"};
+	struct snapshot_place p = make_snapshot_place();
+	struct random r = random_start("disk");
+	char *disk = snapshot_path(&p, "disk"), *away = snapshot_path(&p, "away");
+
+	make_file(disk, "", 0, 0600);
+	ck_assert_int_eq(truncate(disk, 256 << 10), 0);
+	for (size_t i = 0; i < sizeof(commands) / sizeof(*commands); i++) {
+		char words[300], name[8];
+		struct guest g = {words, "", ALWAYS};
+		struct outcome first, again;
+
+		snprintf(words, sizeof(words), "--disk %s @disk -- %s", disk, commands[i]);
+		snprintf(name, sizeof(name), "r%zu", i);
+		first = record(&p, &g, mmu_is_shadow() ? "shadow" : "ept", name, &r);
+		ck_assert_msg(first.status == 0, "%s: %d '%s' '%s'", words, first.status, first.out.data, first.err.data);
+		ck_assert_int_eq(rename(disk, away), 0);
+		again = replay(&p, i % 2 ? " --mmu shadow" : " --mmu ept", name);
+		assert_same(&first, &again, words, i % 2 ? "shadow" : "ept");
+		ck_assert_int_eq(rename(away, disk), 0);
+		outcome_free(&again);
+		outcome_free(&first);
+	}
+	free(disk);
+	free(away);
+	leave_snapshot_place(&p);
+}
+END_TEST
+
 /* Killed while it waits for input: what it had said by then is in the log. */
 START_TEST(test_killed)
 {
@@ -203,7 +237,7 @@ END_TEST
 
 int main(void)
 {
-	const TTest *const tests[] = {test_guests, test_killed, test_computing, test_refusals};
+	const TTest *const tests[] = {test_guests, test_disk, test_killed, test_computing, test_refusals};
 
 	return RUN_TESTS("replay", tests);
 }
