@@ -13,7 +13,8 @@ struct vm;
 
 struct boundary {
 	struct cpu_state cpu;
-	bool ready; /* the guest takes interrupts here; else not yet, or it may be in the middle of a string instruction */
+	bool open;  /* the guest takes interrupts */
+	bool in_string; /* it may be in the middle of a string instruction: where there was an access, nothing may come now */
 };
 
 /*

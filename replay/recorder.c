@@ -143,7 +143,7 @@ static int put_point(struct recorder *r)
 	return err < 0 ? err : put_state(r);
 }
 
-static void offer(struct recorder *r)
+static void offer(struct recorder *r, bool at_point)
 {
 	struct vm *vm = r->vm;
 
@@ -152,7 +152,7 @@ static void offer(struct recorder *r)
 		return;
 	if (boundary_stand(vm, r->boundary) < 0) {
 		vm_fail(vm, "the state of the vCPU cannot be read");
-	} else if (r->boundary->ready && pic_pending(&vm->pic)) {
+	} else if (r->boundary->open && (at_point || !r->boundary->in_string) && pic_pending(&vm->pic)) {
 		r->registers = boundary_check(r->boundary);
 		run_deliver_interrupt(vm);
 	}
@@ -184,24 +184,22 @@ static bool is_time(struct recorder *r)
 	return false;
 }
 
-/* What is half done may turn out to be an access, and this a boundary like others; or nothing can come here, and it is tried again. */
+/* Where the guest is in its instructions does not matter: replay gets there by this, and not by them. */
 static bool make_point(struct recorder *r)
 {
-	uint64_t at = position(r);
-
-	if (boundary_stand(r->vm, r->boundary) < 0)
+	if (boundary_stand(r->vm, r->boundary) < 0) {
 		vm_fail(r->vm, "the state of the vCPU cannot be read");
-	else if (!vm_ended(r->vm) && position(r) == at && !r->boundary->ready)
-		vcpu_be_brief(&r->vm->vcpu, PATIENCE_NS);
-	else if (!vm_ended(r->vm) && position(r) == at && put_point(r) < 0)
+		return false;
+	}
+	if (!vm_ended(r->vm) && r->boundary->open && put_point(r) < 0)
 		vm_fail(r->vm, "what the guest has written cannot be found out");
-	return !vm_ended(r->vm) && (position(r) != at || r->boundary->ready);
+	return !vm_ended(r->vm) && r->boundary->open;
 }
 
 static void due(struct steering *s, struct vm *vm)
 {
 	struct recorder *r = of_steering(s);
-	bool boundary;
+	bool boundary, point;
 
 	r->open = vm->mmu->interruptible(&vm->vcpu); /* first: an access may only be complete then */
 	boundary = vm->vcpu.halted || position(r) != r->ran_from;
@@ -213,9 +211,10 @@ static void due(struct steering *s, struct vm *vm)
 		return;
 	if (vm_ended(vm))
 		return;
-	if (boundary || (is_time(r) && make_point(r))) {
+	point = !boundary && is_time(r) && make_point(r);
+	if (boundary || point) {
 		r->waiting_since = 0;
-		offer(r);
+		offer(r, point);
 	}
 	r->ran_from = position(r);
 }

@@ -95,7 +95,7 @@ static void bring_interrupt(struct replayer *r)
 		vm_fail(r->vm, "the state of the vCPU cannot be read");
 	else if (vm_ended(r->vm) || position(r) != at)
 		diverge(r, at, "an interrupt came in the middle of an instruction");
-	else if (!r->boundary->ready)
+	else if (!r->boundary->open)
 		diverge(r, at, "the guest does not take the interrupt that it took, at 0x%" PRIx64, r->boundary->cpu.rip);
 	else if (boundary_check(r->boundary) != r->next.interrupt.registers)
 		diverge(r, at, "registers are not as they were when interrupt %u came, at 0x%" PRIx64, r->next.interrupt.vector,
