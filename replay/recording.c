@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "replay/chance.h"
 #include "replay/recorder.h"
 #include "replay/recording_files.h"
 #include "snapshot/capture.h"
@@ -17,12 +18,14 @@
 #include "snapshot/reason.h"
 #include "snapshot/touched.h"
 #include "vmm/log.h"
+#include "vmm/program.h"
 #include "vmm/vm.h"
 
 struct recording {
 	struct steerer steerer;
 	const struct program *program;
 	const char *directory;
+	bool anyway; /* even if a replay may diverge */
 	char log[PATH_MAX];
 	int fd; /* of the log; -1 = the guest has not begun */
 	struct log_writer writer;
@@ -34,12 +37,12 @@ static struct recording *of(struct steerer *s)
 	return (struct recording *)((char *)s - offsetof(struct recording, steerer));
 }
 
-/* What brings bytes that nobody writes down yet. */
-static int check_devices(const struct recording *r, const struct vm *vm)
+/* What brings bytes that nobody writes down yet, and what cannot be written down. */
+static int check_guest(const struct recording *r, const struct vm *vm, struct reason *why)
 {
 	if (vm->solo5.units.count > 1)
-		return log_bad(EOPNOTSUPP, "%s: a unikernel with devices cannot be recorded yet", r->directory);
-	return 0;
+		return reason_give(why, EOPNOTSUPP, "%s: a unikernel with devices cannot be recorded yet", r->directory);
+	return r->anyway ? 0 : chance_look(vm->image, r->program->host_ring0_interpreted, why);
 }
 
 /* The guest as it is before its first instruction. */
@@ -90,12 +93,11 @@ static int begin(struct steerer *s, struct vm *vm)
 	struct recording *r = of(s);
 	struct reason why = {0};
 	uint8_t start[LOG_ID_BYTES];
-	int err = check_devices(r, vm);
+	int err = check_guest(r, vm, &why);
 
-	if (err < 0)
-		return err;
 	clock_hold(&vm->clock);
-	err = save_start(r, vm, start, &why);
+	if (err == 0)
+		err = save_start(r, vm, start, &why);
 	if (err == 0)
 		err = open_log(r, start, vm->vcpu.port.position, &why);
 	if (err < 0)
@@ -103,7 +105,7 @@ static int begin(struct steerer *s, struct vm *vm)
 	return recorder_begin(&r->recorder, r->program, vm, &r->writer, r->log);
 }
 
-static int recording_open(struct steerer **s, const struct program *p, const char *directory)
+static int recording_open(struct steerer **s, const struct program *p, const char *directory, bool anyway)
 {
 	struct recording *r = calloc(1, sizeof(*r));
 
@@ -112,6 +114,7 @@ static int recording_open(struct steerer **s, const struct program *p, const cha
 	r->steerer.begin = begin;
 	r->program = p;
 	r->directory = directory;
+	r->anyway = anyway;
 	r->fd = -1;
 	if (mkdir(directory, 0777)) {
 		int err = errno == EEXIST ? log_bad(EEXIST, "%s: there is something of that name already", directory) : log_errno(errno, "%s", directory);

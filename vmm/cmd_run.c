@@ -228,7 +228,7 @@ static int run_steered(const struct program *p, const struct run_options *o, str
 
 	if (!o->record)
 		return run_guests(p, o, config);
-	if (p->recording->open(&config->steerer, p, o->record) < 0)
+	if (p->recording->open(&config->steerer, p, o->record, o->record_anyway) < 0)
 		return EXIT_BAD;
 	status = run_guests(p, o, config);
 	return p->recording->close(config->steerer) < 0 ? EXIT_BAD : status;

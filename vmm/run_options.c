@@ -30,6 +30,8 @@ static const struct argp_option options[] = {
 	{"checkpoint-every", RUN_KEY_CHECKPOINT_EVERY, "MS", 0, "How often, in milliseconds (default: 1000)", 0},
 	{"record", RUN_KEY_RECORD, "DIR", 0,
 	 "Write down into DIR what comes to the guest from outside, so that `penumbra replay DIR` has it do the same again", 0},
+	{"record-anyway", RUN_KEY_RECORD_ANYWAY, NULL, 0,
+	 "Record an image even if it has instructions that no recording can foresee, such as RDTSC (docs/determinism.md)", 0},
 	{"control", RUN_KEY_CONTROL, "SOCKET", 0, "Make a Unix socket through which `penumbra ctl` steers the guests", 0},
 	{"scavenge", RUN_KEY_SCAVENGE, "OPT[,OPT...]", OPTION_ARG_OPTIONAL, RUN_SCAVENGE_HELP, 0},
 	{"share-group", RUN_KEY_SHARE_GROUP, "NAME[,NAME...]", 0, RUN_SHARE_GROUP_HELP, 0},
@@ -185,6 +187,7 @@ int run_options_set(struct run_options *o, const struct program *program, int ke
 		return option_huge(o->command, arg, &o->huge);
 	case RUN_KEY_CHECKPOINT: return set_file(o, &o->checkpoint, "checkpoint", arg);
 	case RUN_KEY_CHECKPOINT_EVERY: return option_number(o->command, "checkpoint-every", arg, 3600000, &o->checkpoint_every);
+	case RUN_KEY_RECORD_ANYWAY: o->record_anyway = true; return 0;
 	case RUN_KEY_RECORD: return set_file(o, &o->record, "record", arg);
 	case RUN_KEY_SCAVENGE:
 		o->scavenged = true;
@@ -235,6 +238,8 @@ int run_options_check(const struct run_options *o)
 		return log_bad(EINVAL, "%s: --checkpoint-every: give --checkpoint, too", o->command);
 	if (o->checkpoint && o->count > 1)
 		return bad(o, "checkpoint", o->checkpoint, "not with several guests (--count)");
+	if (o->record_anyway && !o->record)
+		return log_bad(EINVAL, "%s: --record-anyway: give --record, too", o->command);
 	if (o->record && o->count > 1)
 		return bad(o, "record", o->record, "not with several guests (--count)");
 	if (check_scavenging(o) < 0)

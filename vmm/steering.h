@@ -4,6 +4,8 @@
  */
 #pragma once
 
+#include <stdbool.h>
+
 struct program;
 struct steering;
 struct vm;
@@ -34,8 +36,8 @@ struct steerer {
 
 /* For `run --record`; main.c says whether there is such a feature. */
 struct recording_feature {
-	/* Makes the directory. Returns 0 or a logged -errno. */
-	int (*open)(struct steerer **s, const struct program *p, const char *directory);
+	/* Makes the directory. `anyway`: even if the image can tell one run from another. Returns 0 or a logged -errno. */
+	int (*open)(struct steerer **s, const struct program *p, const char *directory, bool anyway);
 
 	/* The guest has ended, or never was, and its VM is gone: the recording becomes whole. Returns 0 or a logged -errno. */
 	int (*close)(struct steerer *s);
