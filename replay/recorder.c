@@ -1,6 +1,7 @@
 #include "replay/recorder.h"
 
 #include <errno.h>
+#include <jansson.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
@@ -187,12 +188,15 @@ static bool is_time(struct recorder *r)
 /* Where the guest is in its instructions does not matter: replay gets there by this, and not by them. */
 static bool make_point(struct recorder *r)
 {
+	uint64_t start = host_ns();
+
 	if (boundary_stand(r->vm, r->boundary) < 0) {
 		vm_fail(r->vm, "the state of the vCPU cannot be read");
 		return false;
 	}
 	if (!vm_ended(r->vm) && r->boundary->open && put_point(r) < 0)
 		vm_fail(r->vm, "what the guest has written cannot be found out");
+	r->counts.point_ns += host_ns() - start;
 	return !vm_ended(r->vm) && r->boundary->open;
 }
 
@@ -247,7 +251,18 @@ static void ended(struct steering *s, struct vm *vm)
 	r->noting = false;
 }
 
-static const struct steering_ops ops = {.due = due, .idle = idle, .ended = ended};
+static struct json_t *stats(const struct steering *s)
+{
+	const struct recorder *r = (const struct recorder *)((const char *)s - offsetof(struct recorder, steering));
+	const struct recorder_counts *c = &r->counts;
+
+	return json_pack("{s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "failed", r->failed, "events", (json_int_t)r->log->all_events, "bytes",
+			 (json_int_t)(r->log->at + r->log->used), "interrupts", (json_int_t)c->interrupts, "points",
+			 (json_int_t)c->asynchronous, "point_pages", (json_int_t)c->pages, "point_bytes", (json_int_t)c->packed_bytes,
+			 "point_us", (json_int_t)(c->point_ns / 1000));
+}
+
+static const struct steering_ops ops = {.due = due, .idle = idle, .ended = ended, .stats = stats};
 
 static int begin_noting(struct recorder *r)
 {

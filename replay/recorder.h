@@ -26,6 +26,7 @@ struct program;
 struct recorder_counts {
 	uint64_t interrupts, asynchronous, pages;
 	uint64_t packed_bytes; /* of asynchronous points */
+	uint64_t point_ns;     /* that they took, the guest standing still */
 };
 
 struct recorder {

@@ -14,6 +14,7 @@
 #include "vmm/program.h"
 #include "vmm/run_options.h"
 #include "vmm/scavenging.h"
+#include "vmm/steering.h"
 
 /* JSON takes UTF-8 only, and a file's name need not be that. */
 static json_t *name_string(const char *name)
@@ -100,6 +101,12 @@ static json_t *saves_object(const struct save_stats *s)
 			 (json_int_t)s->zero_pages, "bytes", (json_int_t)s->bytes);
 }
 
+/* NULL where it is not recorded. */
+static json_t *recording_object(const struct vm *vm)
+{
+	return vm->steering ? vm->steering->ops->stats(vm->steering) : NULL;
+}
+
 /* NULL where there is no scavenger. */
 static json_t *scavenger_object(const struct fleet_member *m)
 {
@@ -115,12 +122,12 @@ json_t *stats_guest(struct fleet_member *m)
 
 	if (vm->attached)
 		vm->mmu->stats(vm, &mmu);
-	return json_pack("{s:i, s:o, s:s, s:I, s:o, s:I, s:I, s:o*, s:o*, s:o*, s:o*, s:o*, s:I}", "number", (int)vm->number, "ended",
+	return json_pack("{s:i, s:o, s:s, s:I, s:o, s:I, s:I, s:o*, s:o*, s:o*, s:o*, s:o*, s:o*, s:I}", "number", (int)vm->number, "ended",
 			 end_object(&vm->end), "mmu_now", vm->mmu->name, "positions", (json_int_t)vm->vcpu.port.position, "exits", exits_object(&vm->vcpu),
 			 "hidden_faults", (json_int_t)mmu.hidden_faults, "pte_writes", (json_int_t)mmu.pte_writes,
 			 "shadow", counters_object(&mmu), "disks", disks_array(vm), "userfaults",
 			 userfaults_object(&vm->userfault), "saves", saves_object(&vm->saves), "scavenger",
-			 scavenger_object(m), "wall_us", (json_int_t)(fleet_member_ns(m) / 1000));
+			 scavenger_object(m), "recording", recording_object(vm), "wall_us", (json_int_t)(fleet_member_ns(m) / 1000));
 }
 
 /* Times of single faults cannot be summed. */

@@ -6,6 +6,7 @@
 
 #include <stdbool.h>
 
+struct json_t;
 struct program;
 struct steering;
 struct vm;
@@ -22,6 +23,9 @@ struct steering_ops {
 
 	/* The guest has ended; devices and clock are as it left them. */
 	void (*ended)(struct steering *s, struct vm *vm);
+
+	/* For statistics, while the guest stands still or has ended: what was written down. A new object, or NULL: nothing was. */
+	struct json_t *(*stats)(const struct steering *s);
 };
 
 struct steering {

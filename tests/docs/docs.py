@@ -200,6 +200,11 @@ class Stats(unittest.TestCase):
             written = set(re.findall(r'"([a-z_0-9]+)"[,)]', read(source)))
             self.assertEqual(written - {"on", "off", "refused"}, table)
 
+    def test_names_what_the_recorder_counts(self):
+        written = set(re.findall(r'"([a-z_]+)", (?:r->|\(json_int_t\))', read("replay", "recorder.c")))
+        self.assertTrue({"failed", "point_bytes"} <= written)
+        self.assertEqual(self.tables()["recording"], written)
+
     def test_names_what_the_shadow_counts(self):
         written = set(re.findall(r'(?:\] = |add\(stats, )"(\w+)"', read("shadow", "counters.c")))
         self.assertTrue({"hidden_faults", "msrs", "fills", "unsynced"} <= written)
