@@ -201,7 +201,7 @@ class Stats(unittest.TestCase):
             self.assertEqual(written - {"on", "off", "refused"}, table)
 
     def test_names_what_the_recorder_counts(self):
-        written = set(re.findall(r'"([a-z_]+)", (?:r->|\(json_int_t\))', read("replay", "recorder.c")))
+        written = set(re.findall(r'"([a-z_]+)",\s+(?:r->|\(json_int_t\))', read("replay", "recorder.c")))
         self.assertTrue({"failed", "point_bytes"} <= written)
         self.assertEqual(self.tables()["recording"], written)
 
