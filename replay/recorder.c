@@ -1,6 +1,7 @@
 #include "replay/recorder.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <jansson.h>
 #include <stddef.h>
 #include <stdlib.h>
@@ -230,25 +231,55 @@ static void idle(struct steering *s, struct vm *vm)
 	vcpu_sleep(&vm->vcpu);
 }
 
-static void ended(struct steering *s, struct vm *vm)
+static void put_end(struct recorder *r, enum vm_end_kind how, uint8_t code)
 {
-	struct recorder *r = of_steering(s);
 	char paging[PAGING_NAME_ROOM] = "";
-	struct event e = {.kind = EVENT_END, .position = position(r), .end = {.how = (uint8_t)vm->end.kind, .code = vm->end.code, .paging = paging}};
+	struct event e = {.kind = EVENT_END, .position = position(r), .end = {.how = (uint8_t)how, .code = code, .paging = paging}};
 
-	if (r->mmu && ram_digest(&vm->mem, &e.end.ram) == 0)
+	if (r->mmu && ram_digest(&r->vm->mem, &e.end.ram) == 0)
 		paging_name(paging, r->program, r->mmu);
 	e.end.size = (uint8_t)strlen(paging);
 	put_checks(r);
 	put(r, &e);
-	if (log_writer_flush(r->log) == 0)
-		log_print(LOG_INFO, "%s: %llu events in %llu bytes; %llu interrupts; %llu asynchronous points took %llu pages and %llu bytes",
-			  r->name, (unsigned long long)r->log->all_events, (unsigned long long)r->log->at,
-			  (unsigned long long)r->counts.interrupts, (unsigned long long)r->counts.asynchronous,
-			  (unsigned long long)r->counts.pages, (unsigned long long)r->counts.packed_bytes);
+	log_writer_flush(r->log);
+}
+
+static void report(const struct recorder *r)
+{
+	const struct recorder_counts *c = &r->counts;
+
+	log_print(LOG_INFO, "%s: %" PRIu64 " events in %" PRIu64 " bytes; %" PRIu64 " interrupts; %" PRIu64 " asynchronous points took %" PRIu64
+		  " pages and %" PRIu64 " bytes", r->name, r->log->all_events, r->log->at, c->interrupts, c->asynchronous, c->pages,
+		  c->packed_bytes);
+}
+
+/* What is written down ends with this; the numbers stay. */
+static void end(struct recorder *r, enum vm_end_kind how, uint8_t code)
+{
+	put_end(r, how, code);
+	if (!r->failed)
+		report(r);
 	if (r->noting)
-		dirty_end(&vm->dirty, &r->consumer);
+		dirty_end(&r->vm->dirty, &r->consumer);
 	r->noting = false;
+	r->at_end(r);
+}
+
+static void ended(struct steering *s, struct vm *vm)
+{
+	end(of_steering(s), vm->end.kind, vm->end.code);
+}
+
+void recorder_stop(struct recorder *r)
+{
+	struct vm *vm = r->vm;
+
+	end(r, VM_STOPPED, 0);
+	vm->steering = NULL;
+	vm->vcpu.port.tap = NULL;
+	virtio_devices_hide(&vm->virtio);
+	clock_release(&vm->clock);
+	vcpu_forget_timer(&vm->vcpu);
 }
 
 static struct json_t *stats(const struct steering *s)
@@ -274,13 +305,15 @@ static int begin_noting(struct recorder *r)
 	return err;
 }
 
-int recorder_begin(struct recorder *r, const struct program *p, struct vm *vm, struct log_writer *log, const char *name)
+int recorder_begin(struct recorder *r, const struct program *p, struct vm *vm, struct log_writer *log, const char *name,
+		   void (*at_end)(struct recorder *r))
 {
 	*r = (struct recorder){
 		.steering.ops = &ops,
 		.tap = {.before = before, .access = after, .external = external, .interrupt = interrupt},
 		.vm = vm,
 		.log = log,
+		.at_end = at_end,
 		.name = name,
 		.program = p,
 		.mmu = vm->mmu,
@@ -293,6 +326,7 @@ int recorder_begin(struct recorder *r, const struct program *p, struct vm *vm, s
 	virtio_devices_show(&vm->virtio, vm);
 	vm->vcpu.port.tap = &r->tap;
 	vm->steering = &r->steering;
+	vm->mmu->window(&vm->vcpu, false); /* a wish from before would stop the guest again and again */
 	return begin_noting(r);
 }
 

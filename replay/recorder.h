@@ -35,6 +35,7 @@ struct recorder {
 	struct vm *vm;
 	struct log_writer *log; /* the owner's */
 	const char *name;	/* of the log, for people */
+	void (*at_end)(struct recorder *r); /* vCPU's thread: the last event is in the log */
 	const struct program *program;
 	const struct mmu_ops *mmu; /* that it began in; NULL = it was changed */
 	uint64_t ran_from;	/* position at which the guest was let run last */
@@ -52,6 +53,15 @@ struct recorder {
 	struct recorder_counts counts;
 };
 
-/* The clock of the VM, which has not run, is held from now on. Returns 0 or a logged -errno. */
-int recorder_begin(struct recorder *r, const struct program *p, struct vm *vm, struct log_writer *log, const char *name);
+/*
+ * The vCPU's thread, or before there is one: from here on the guest, whose clock is held, is steered and written down. Returns 0 or a
+ * logged -errno.
+ */
+int recorder_begin(struct recorder *r, const struct program *p, struct vm *vm, struct log_writer *log, const char *name,
+		   void (*at_end)(struct recorder *r));
+
+/* The vCPU's thread, between guest runs: the recording ends here, the guest goes on. */
+void recorder_stop(struct recorder *r);
+
+/* The guest has ended, or was stopped being recorded, or its VM is gone. */
 void recorder_free(struct recorder *r);

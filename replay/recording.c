@@ -22,17 +22,26 @@
 #include "vmm/vm.h"
 
 struct recording {
-	struct steerer steerer;
+	struct steerer steerer; /* `run --record` */
+	struct vm_keep keep;	/* `ctl record` */
 	const struct program *program;
-	const char *directory;
-	bool anyway; /* even if a replay may diverge */
+	char *directory;
+	bool anyway;
 	char log[PATH_MAX];
 	int fd; /* of the log; -1 = the guest has not begun */
 	struct log_writer writer;
 	struct recorder recorder;
+	bool saved; /* where it begins */
+	bool over;
+	int error; /* of making it whole, logged */
 };
 
-static struct recording *of(struct steerer *s)
+static struct recording *of_recorder(struct recorder *r)
+{
+	return (struct recording *)((char *)r - offsetof(struct recording, recorder));
+}
+
+static struct recording *of_steerer(struct steerer *s)
 {
 	return (struct recording *)((char *)s - offsetof(struct recording, steerer));
 }
@@ -43,29 +52,6 @@ static int check_guest(const struct recording *r, const struct vm *vm, struct re
 	if (vm->solo5.units.count > 1)
 		return reason_give(why, EOPNOTSUPP, "%s: a unikernel with devices cannot be recorded yet", r->directory);
 	return r->anyway ? 0 : chance_look(vm->image, r->program->host_ring0_interpreted, why);
-}
-
-/* The guest as it is before its first instruction. */
-static int save_start(const struct recording *r, struct vm *vm, uint8_t id[LOG_ID_BYTES], struct reason *why)
-{
-	struct image_written written;
-	struct capture c;
-	char path[PATH_MAX];
-	int err = recording_file(path, r->directory, RECORDING_START, why);
-
-	if (err == 0)
-		err = capture_prepare(&c, vm, touched_bytes(&vm->mem), why);
-	if (err == 0)
-		err = capture_take(&c, vm, NULL, why);
-	if (err < 0)
-		return err;
-	err = capture_finish(&c, why);
-	if (err == 0)
-		err = image_write(&c, path, &written, why);
-	_Static_assert(sizeof(c.sn.id.byte) == LOG_ID_BYTES, "the log names it");
-	memcpy(id, c.sn.id.byte, LOG_ID_BYTES);
-	capture_free(&c);
-	return err;
 }
 
 static int open_log(struct recording *r, const uint8_t start[LOG_ID_BYTES], uint64_t position, struct reason *why)
@@ -88,72 +74,174 @@ static int open_log(struct recording *r, const uint8_t start[LOG_ID_BYTES], uint
 	return reason_errno(why, -err, "%s", r->log);
 }
 
-static int begin(struct steerer *s, struct vm *vm)
+/* What could not be written to its end keeps the name of what is not whole; that was said when it happened. */
+static void finish_log(struct recorder *recorder)
 {
-	struct recording *r = of(s);
+	struct recording *r = of_recorder(recorder);
 	struct reason why = {0};
-	uint8_t start[LOG_ID_BYTES];
-	int err = check_guest(r, vm, &why);
+	char whole[PATH_MAX];
 
-	clock_hold(&vm->clock);
-	if (err == 0)
-		err = save_start(r, vm, start, &why);
-	if (err == 0)
-		err = open_log(r, start, vm->vcpu.port.position, &why);
-	if (err < 0)
-		return *why.text ? log_bad(-err, "%s", why.text) : err;
-	return recorder_begin(&r->recorder, r->program, vm, &r->writer, r->log);
+	r->over = true;
+	if (r->writer.error)
+		r->error = r->writer.error;
+	else if (recording_file(whole, r->directory, RECORDING_LOG, &why) < 0)
+		r->error = log_bad(ENAMETOOLONG, "%s", why.text);
+	else if (fsync(r->fd) || rename(r->log, whole))
+		r->error = log_errno(errno, "%s", r->log);
 }
 
-static int recording_open(struct steerer **s, const struct program *p, const char *directory, bool anyway)
+static int take(const struct recording *r, struct vm *vm, struct capture *c, struct reason *why)
 {
-	struct recording *r = calloc(1, sizeof(*r));
+	int err = check_guest(r, vm, why);
 
-	if (!r)
-		return log_errno(ENOMEM, "%s", directory);
-	r->steerer.begin = begin;
-	r->program = p;
-	r->directory = directory;
-	r->anyway = anyway;
-	r->fd = -1;
-	if (mkdir(directory, 0777)) {
-		int err = errno == EEXIST ? log_bad(EEXIST, "%s: there is something of that name already", directory) : log_errno(errno, "%s", directory);
+	if (err == 0)
+		err = capture_prepare(c, vm, touched_bytes(&vm->mem), why);
+	return err < 0 ? err : capture_take(c, vm, NULL, why);
+}
 
-		free(r);
-		return err;
+/* The clock is held before the guest is taken: between the two no time passes that nobody wrote down. */
+int recording_begin(struct recording *r, struct vm *vm, struct capture *c, struct reason *why)
+{
+	int err;
+
+	clock_hold(&vm->clock);
+	err = take(r, vm, c, why);
+	if (err < 0)
+		goto release;
+	err = open_log(r, c->sn.id.byte, vm->vcpu.port.position, why);
+	if (err < 0)
+		goto capture;
+	err = recorder_begin(&r->recorder, r->program, vm, &r->writer, r->log, finish_log);
+	if (err == 0)
+		return 0;
+	reason_errno(why, -err, "%s", r->log);
+	vm->steering = NULL;
+	vm->vcpu.port.tap = NULL;
+	virtio_devices_hide(&vm->virtio);
+capture:
+	capture_free(c);
+release:
+	clock_release(&vm->clock);
+	return err;
+}
+
+int recording_save(struct recording *r, struct capture *c, struct reason *why)
+{
+	struct image_written written;
+	char path[PATH_MAX];
+	int err = recording_file(path, r->directory, RECORDING_START, why);
+
+	_Static_assert(sizeof(c->sn.id.byte) == LOG_ID_BYTES, "the log names it");
+	if (err == 0)
+		err = capture_finish(c, why);
+	if (err == 0)
+		err = image_write(c, path, &written, why);
+	r->saved = err == 0;
+	capture_free(c);
+	return err;
+}
+
+int recording_stop(struct recording *r)
+{
+	recorder_stop(&r->recorder);
+	return r->error;
+}
+
+int recording_new(struct recording **r, const struct program *p, const char *directory, bool anyway, struct reason *why)
+{
+	*r = calloc(1, sizeof(**r));
+	if (!*r)
+		return reason_errno(why, ENOMEM, "%s", directory);
+	**r = (struct recording){.program = p, .directory = strdup(directory), .anyway = anyway, .fd = -1};
+	if ((*r)->directory && mkdir(directory, 0777) == 0)
+		return 0;
+	if (!(*r)->directory)
+		errno = ENOMEM;
+	free((*r)->directory);
+	free(*r);
+	return errno == EEXIST ? reason_give(why, EEXIST, "%s: there is something of that name already", directory)
+			       : reason_errno(why, errno, "%s", directory);
+}
+
+/* Nothing came of it. */
+static void remove_directory(const struct recording *r)
+{
+	struct reason why = {0};
+	char path[PATH_MAX];
+
+	for (enum recording_file f = RECORDING_LOG; f <= RECORDING_LOG_PARTIAL; f++)
+		if (recording_file(path, r->directory, f, &why) == 0)
+			unlink(path);
+	rmdir(r->directory);
+}
+
+void recording_free(struct recording *r)
+{
+	if (r->fd >= 0) {
+		log_writer_close(&r->writer);
+		recorder_free(&r->recorder);
+		close(r->fd);
 	}
+	if (!r->saved)
+		remove_directory(r);
+	free(r->directory);
+	free(r);
+}
+
+static void end_kept(struct vm_keep *k, struct vm *vm)
+{
+	recording_free((struct recording *)((char *)k - offsetof(struct recording, keep)));
+}
+
+void recording_keep(struct recording *r, struct vm *vm)
+{
+	r->keep.end = end_kept;
+	vm_keep(vm, &r->keep);
+}
+
+struct recording *recording_of(const struct vm *vm)
+{
+	for (struct vm_keep *k = vm->kept; k; k = k->next) {
+		struct recording *r = (struct recording *)((char *)k - offsetof(struct recording, keep));
+
+		if (k->end == end_kept && !r->over)
+			return r;
+	}
+	return NULL;
+}
+
+static int begin_steering(struct steerer *s, struct vm *vm)
+{
+	struct recording *r = of_steerer(s);
+	struct reason why = {0};
+	struct capture c;
+	int err = recording_begin(r, vm, &c, &why);
+
+	if (err == 0 && (err = recording_save(r, &c, &why)) < 0)
+		recording_stop(r);
+	return err < 0 && *why.text ? log_bad(-err, "%s", why.text) : err;
+}
+
+static int open_recording(struct steerer **s, const struct program *p, const char *directory, bool anyway)
+{
+	struct reason why = {0};
+	struct recording *r;
+	int err = recording_new(&r, p, directory, anyway, &why);
+
+	if (err < 0)
+		return log_bad(-err, "%s", why.text);
+	r->steerer.begin = begin_steering;
 	*s = &r->steerer;
 	return 0;
 }
 
-/* What could not be written to its end keeps the name of what is not whole. */
-static int finish_log(struct recording *r)
+static int close_recording(struct steerer *s)
 {
-	struct reason why = {0};
-	char whole[PATH_MAX];
+	struct recording *r = of_steerer(s);
+	int err = r->error;
 
-	if (r->writer.error)
-		return r->writer.error; /* it was said when it happened */
-	if (recording_file(whole, r->directory, RECORDING_LOG, &why) < 0)
-		return log_bad(ENAMETOOLONG, "%s", why.text);
-	return fsync(r->fd) || rename(r->log, whole) ? log_errno(errno, "%s", r->log) : 0;
-}
-
-static int recording_close(struct steerer *s)
-{
-	struct recording *r = of(s);
-	int err = 0;
-
-	if (r->fd >= 0) {
-		err = finish_log(r);
-		log_writer_close(&r->writer);
-		recorder_free(&r->recorder);
-		close(r->fd);
-	} else {
-		rmdir(r->directory); /* nothing came of it */
-	}
-	free(r);
+	recording_free(r);
 	return err;
 }
 
-const struct recording_feature recording_feature = {.open = recording_open, .close = recording_close};
+const struct recording_feature recording_feature = {.open = open_recording, .close = close_recording};

@@ -29,17 +29,26 @@ static void end(struct vm_keep *k, struct vm *vm)
 	free(c);
 }
 
+static struct chain *find_chain(const struct vm *vm)
+{
+	struct vm_keep *k = vm->kept;
+
+	while (k && k->end != end)
+		k = k->next;
+	return (struct chain *)k;
+}
+
 static struct chain *chain_of(struct vm *vm)
 {
-	struct chain *c;
+	struct chain *c = find_chain(vm);
 
-	if (vm->kept)
-		return (struct chain *)vm->kept;
+	if (c)
+		return c;
 	c = calloc(1, sizeof(*c));
 	if (!c)
 		return NULL;
 	*c = (struct chain){.keep.end = end, .epoch.full = true};
-	vm->kept = &c->keep;
+	vm_keep(vm, &c->keep);
 	return c;
 }
 
@@ -93,7 +102,7 @@ struct epoch *chain_begin(struct vm *vm, const char *path, struct reason *why)
 
 void chain_done(struct vm *vm, const char *path, bool written)
 {
-	struct chain *c = (struct chain *)vm->kept;
+	struct chain *c = find_chain(vm);
 	struct stat st;
 
 	if (written && stat_parent(path, &st) == 0) {

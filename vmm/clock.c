@@ -42,7 +42,7 @@ void clock_stop(struct clock *c)
 	c->running = false;
 }
 
-/* Since the clock had its base. */
+/* Since the clock had its base; what a held one was behind when it was stopped. */
 static uint64_t passed(const struct clock *c)
 {
 	return c->running ? c->host(c->host_arg) - c->host_ns : c->behind_ns;
@@ -55,6 +55,13 @@ void clock_hold(struct clock *c)
 	c->host_ns += now - c->base_ns;
 	c->base_ns = now;
 	c->held = true;
+}
+
+void clock_release(struct clock *c)
+{
+	c->base_ns += c->behind_ns;
+	c->behind_ns = 0;
+	c->held = false;
 }
 
 uint64_t clock_behind(const struct clock *c)

@@ -47,8 +47,9 @@ void clock_init(struct clock *c, uint64_t (*host)(void *), void *host_arg, uint6
 void clock_start(struct clock *c);
 void clock_stop(struct clock *c);
 
-/* From now on it moves by steps alone. */
+/* From now on it moves by steps alone; or it follows the host again, and catches up with it. */
 void clock_hold(struct clock *c);
+void clock_release(struct clock *c);
 
 /* Held: ns that it would be ahead by now if it had followed. */
 uint64_t clock_behind(const struct clock *c);

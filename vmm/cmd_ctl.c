@@ -49,9 +49,11 @@ static const char doc[] =
 	"  snapshot DIR  save the guest, which goes on, into a new directory;\n"
 	"             with --compress its RAM is stored compressed, with --incremental\n"
 	"             only what was written since the last one that had it\n"
+	"  record start DIR  from here on write down what comes to the guest, for `penumbra replay DIR`;\n"
+	"             record stop, and the recording is whole\n"
 	"  scavenge on|off  the scavenger of `run --scavenge` goes on, or rests\n"
 	"  quit       end the guest\n\n"
-	"With several guests (--count) a request goes to all of them, but snapshot, which is for one.";
+	"With several guests (--count) a request goes to all of them, but snapshot and record, which are for one.";
 
 /* The run may have another working directory: names of files are sent whole. */
 static int add_word(struct words *w, const char *word)
@@ -65,7 +67,7 @@ static int add_word(struct words *w, const char *word)
 		     word);
 	if (w->used + (size_t)n + 1 > sizeof(w->request) || strchr(word, '\n'))
 		return log_bad(EINVAL, "ctl: no such request");
-	w->names_directory = w->used == 0 && !strcmp(word, "snapshot");
+	w->names_directory = (w->used == 0 && !strcmp(word, "snapshot")) || (!strcmp(w->request, "record start"));
 	w->used += (size_t)n;
 	return 0;
 }

@@ -4,6 +4,7 @@
  */
 #pragma once
 
+struct program;
 struct vm;
 
 /* What a feature does for one request. */
@@ -11,6 +12,7 @@ struct control_job {
 	/* Any thread, once, when all is done: the request is answered. Nothing of the job may be touched afterwards. */
 	void (*done)(struct control_job *j);
 	const char *argument; /* never empty */
+	const struct program *program;
 	char why[512]; /* what went wrong, in one line; empty = nothing */
 };
 

@@ -136,7 +136,7 @@ static void run_part(struct vcpu_work *w, struct vm *vm)
 	finish_part(r);
 }
 
-static void start(struct control_request *r)
+static void start(struct control_request *r, const struct program *p)
 {
 	if (r->command && r->command->ends)
 		fleet_ask_end(r->fleet, VM_STOPPED);
@@ -147,7 +147,7 @@ static void start(struct control_request *r)
 		struct vm *vm;
 
 		*part = (struct control_part){.work.run = run_part, .request = r, .member = &r->fleet->members[i],
-					      .job = {.done = finish_job, .argument = r->argument}};
+					      .job = {.done = finish_job, .argument = r->argument, .program = p}};
 		vm = &part->member->vm;
 		if (!vcpu_post(&vm->vcpu, &part->work))
 			run_part(&part->work, vm);
@@ -237,7 +237,7 @@ struct control_request *control_request_start(char *line, struct fleet *f, const
 	else
 		r = parse_command(name ? find_command(name) : NULL, rest, f, p, error);
 	if (r)
-		start(r);
+		start(r, p);
 	return r;
 }
 

@@ -15,6 +15,7 @@
 #include "ept/host_mmu.h"
 #include "replay/cmd_replay.h"
 #include "replay/inspect.h"
+#include "replay/record_request.h"
 #include "replay/recording.h"
 #include "shadow/shadow.h"
 #include "snapshot/checkpointer.h"
@@ -44,7 +45,7 @@ static const struct {
 
 static const struct mmu_ops *const mmus[] = {&ept_mmu, &shadow_mmu, NULL};
 
-static const struct control_feature *const requests[] = {&snapshot_request, NULL};
+static const struct control_feature *const requests[] = {&record_request, &snapshot_request, NULL};
 
 static const struct inspector snapshot_inspector = {.knows = snapshot_inspect_knows, .inspect = snapshot_inspect,
 							 .hint = "a saved guest; `penumbra restore` has it go on"};

@@ -61,7 +61,7 @@ void virtio_block_destroy(struct virtio_block *b);
 
 /*
  * From now on nothing comes later than it is asked for: each request is carried out at once. Of each `outside` is shown a byte, 0 = it was
- * carried out, and what was read; the guest gets what is there when it returns. Not while requests are under way.
+ * carried out, and what was read; the guest gets what is there when it returns. Not while requests are under way. NULL: no longer.
  */
 void virtio_block_show(struct virtio_block *b, void (*outside)(void *arg, void *bytes, size_t size), void *arg);
 

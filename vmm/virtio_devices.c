@@ -100,6 +100,12 @@ void virtio_devices_show(struct virtio_devices *d, struct vm *vm)
 		virtio_block_show(&d->block[i], on_disk_bytes, vm);
 }
 
+void virtio_devices_hide(struct virtio_devices *d)
+{
+	for (unsigned int i = 0; i < d->block_count; i++)
+		virtio_block_show(&d->block[i], NULL, NULL);
+}
+
 void virtio_devices_destroy(struct virtio_devices *d)
 {
 	for (unsigned int i = 0; i < d->block_count; i++)

@@ -30,6 +30,7 @@ void virtio_devices_init(struct virtio_devices *d, struct vm *vm, struct disk *d
 /* While RAM and the vCPU are still there: requests of disks may be under way. */
 /* For who steers (steering.h): what disks bring comes when it is asked for, and passes the access seam. */
 void virtio_devices_show(struct virtio_devices *d, struct vm *vm);
+void virtio_devices_hide(struct virtio_devices *d);
 void virtio_devices_destroy(struct virtio_devices *d);
 
 /* The vCPU's thread: tells the guest what has ended meanwhile. The vCPU is kicked when there is something. */

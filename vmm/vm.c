@@ -351,8 +351,12 @@ devices:
 
 void vm_destroy(struct vm *vm)
 {
-	if (vm->kept)
-		vm->kept->end(vm->kept, vm);
+	while (vm->kept) {
+		struct vm_keep *k = vm->kept;
+
+		vm->kept = k->next;
+		k->end(k, vm);
+	}
 	virtio_devices_destroy(&vm->virtio);
 	userfault_destroy(&vm->userfault); /* its thread may kick the vCPU */
 	detach_mmu(vm);

@@ -77,9 +77,13 @@ struct vm_origin {
 	struct cpu_features cpu; /* in place of a model and what the host adds to it */
 };
 
-/* What a feature keeps for a VM: whoever embeds this is told when the VM is destroyed, its guest gone and all else still there. */
+/*
+ * What a feature keeps for a VM, whose list it joins (vm_keep()): whoever embeds this is told when the VM is destroyed, its guest gone and
+ * all else still there.
+ */
 struct vm_keep {
 	void (*end)(struct vm_keep *k, struct vm *vm);
+	struct vm_keep *next;
 };
 
 struct vm_config {
@@ -115,7 +119,7 @@ struct vm {
 	struct dirty dirty;
 	struct userfault userfault;
 	struct save_stats saves;
-	struct vm_keep *kept; /* NULL = nothing */
+	struct vm_keep *kept;
 	struct steering *steering; /* NULL = it runs freely */
 	struct bus bus;
 	struct clock clock;
@@ -185,6 +189,13 @@ void vm_fail_said(struct vm *vm, const char *what, int error);
 static inline bool vm_ended(const struct vm *vm)
 {
 	return vm->end.kind != VM_RUNNING;
+}
+
+/* The vCPU's thread. */
+static inline void vm_keep(struct vm *vm, struct vm_keep *k)
+{
+	k->next = vm->kept;
+	vm->kept = k;
 }
 
 /* Name of an end's kind as statistics print it, and whose doing it was ("guest", "host", "user"). */

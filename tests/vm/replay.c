@@ -146,6 +146,55 @@ START_TEST(test_disk)
 }
 END_TEST
 
+/* A part of a guest's life: what it says from here to there, again and in both modes; and before and after it nothing is different. */
+START_TEST(test_part)
+{
+	struct snapshot_place p = make_snapshot_place();
+	struct child c = start_shell(&p, mmu_is_shadow() ? "--mmu shadow" : "--mmu ept");
+	char request[300];
+	size_t from, to;
+
+	snprintf(request, sizeof(request), "record start %s/r", p.control.directory);
+	ask_ok(&p.control, request);
+	from = c.said.size;
+	child_send(&c, "hello a\n", 8);
+	child_expect(&c, "world a\n> ");
+	ask_ok(&p.control, mmu_is_shadow() ? "mmu ept" : "mmu shadow");
+	child_send(&c, "procs\n", 6);
+	child_expect(&c, "procs: all good\n> ");
+	child_linger(&c, 100);
+	to = c.said.size;
+	assert_error(ask(&p.control, request), "record: the guest is recorded already, or replayed", "twice");
+	ask_ok(&p.control, "record stop");
+	for (size_t i = 0; i < MMU_MODES; i++) {
+		char words[40];
+		struct outcome o;
+
+		snprintf(words, sizeof(words), " --mmu %s", mmu_modes[i]);
+		o = replay(&p, words, "r");
+		ck_assert_msg(o.status == 0 && o.out.size == to - from && !memcmp(o.out.data, c.said.data + from, to - from) &&
+			      strstr(o.err.data, "the recording ends here"), "%s: %d '%s' '%s'", mmu_modes[i], o.status, o.out.data, o.err.data);
+		outcome_free(&o);
+	}
+	assert_error(ask(&p.control, "record stop"), "record: there is none that `record start` began", "no more");
+	assert_error(ask(&p.control, "record start x"), "record: x: not a whole path, from / on", "relative");
+	assert_error(ask(&p.control, "record on"), "record: give start DIR or stop", "other word");
+	ck_assert(!ask_quietly(&p.control, request)); /* it is there already */
+	snprintf(request, sizeof(request), "record start %s/again", p.control.directory);
+	ask_ok(&p.control, request);
+	child_send(&c, "time\nexit 3\n", 12);
+	{
+		struct outcome o = child_end(&c), again = replay(&p, "", "again");
+
+		ck_assert_int_eq(o.status, 3);
+		ck_assert_msg(again.status == 3 && strstr(o.out.data, again.out.data), "%d '%s', of '%s'", again.status, again.out.data, o.out.data);
+		outcome_free(&again);
+		outcome_free(&o);
+	}
+	leave_snapshot_place(&p);
+}
+END_TEST
+
 /* Killed while it waits for input: what it had said by then is in the log. */
 START_TEST(test_killed)
 {
@@ -237,7 +286,7 @@ END_TEST
 
 int main(void)
 {
-	const TTest *const tests[] = {test_guests, test_disk, test_killed, test_computing, test_refusals};
+	const TTest *const tests[] = {test_guests, test_disk, test_part, test_killed, test_computing, test_refusals};
 
 	return RUN_TESTS("replay", tests);
 }
