@@ -72,7 +72,10 @@ uint64_t clock_behind(const struct clock *c)
 void clock_step(struct clock *c, uint64_t ns)
 {
 	c->base_ns += ns;
-	c->host_ns += ns;
+	if (c->running)
+		c->host_ns += ns;
+	else
+		c->behind_ns -= ns < c->behind_ns ? ns : c->behind_ns;
 }
 
 uint64_t clock_now(const struct clock *c)

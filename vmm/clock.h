@@ -54,7 +54,7 @@ void clock_release(struct clock *c);
 /* Held: ns that it would be ahead by now if it had followed. */
 uint64_t clock_behind(const struct clock *c);
 
-/* Held: moves it on. Timers that become due fire at the next clock_run(). */
+/* Held: moves it on; while it is running, not ahead of the host's time. Timers that become due fire at the next clock_run(). */
 void clock_step(struct clock *c, uint64_t ns);
 
 /* Now, in ns. Never goes back. */

@@ -243,6 +243,33 @@ START_TEST(a_failed_load_resets_all)
 }
 END_TEST
 
+static bool odd_is_timed(const struct device *d, unsigned int range, uint64_t offset)
+{
+	return range == 3 && offset & 1;
+}
+
+/* An access is timed if a byte of it is, whoever answers the others. */
+START_TEST(timed_accesses)
+{
+	struct bus b;
+
+	setup(&b);
+	bus_claim(&b, &mirrors[0].device, BUS_PORT, 0x100, 4, 3);
+	bus_claim(&b, &mirrors[1].device, BUS_PORT, 0x104, 4, 4);
+	mirrors[0].device.timed = odd_is_timed;
+	for (uint64_t addr = 0xf8; addr < 0x110; addr++)
+		for (uint8_t size = 1; size <= 8; size++) {
+			struct access a = {.kind = addr & 4 ? ACCESS_PORT_READ : ACCESS_PORT_WRITE, .addr = addr, .size = size};
+			bool want = (addr <= 0x101 && addr + size > 0x101) || (addr <= 0x103 && addr + size > 0x103);
+
+			expect_eq(bus_is_timed(&b, &a), want);
+			a.kind = ACCESS_MMIO_READ;
+			expect_eq(bus_is_timed(&b, &a), false);
+		}
+	mirrors[0].device.timed = NULL;
+}
+END_TEST
+
 /* A tap that writes down what it is told. */
 struct diary {
 	struct access_tap tap;
@@ -354,6 +381,7 @@ int main(void)
 	tcase_add_test(tcase, a_whole_access_is_one_call);
 	tcase_add_test(tcase, finds_whole_ranges_only);
 	tcase_add_test(tcase, a_failed_load_resets_all);
+	tcase_add_test(tcase, timed_accesses);
 	tcase_add_test(tcase, the_tap_hears_all_in_order);
 	tcase_add_test(tcase, no_access_without_ram);
 	tcase_add_test(tcase, no_tap_and_deaf_taps_count_the_same);

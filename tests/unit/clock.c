@@ -103,6 +103,66 @@ START_TEST(random_starts_and_stops)
 }
 END_TEST
 
+/* A held clock against two numbers: what it shows, and what it would show if it had followed. */
+START_TEST(held_moves_by_steps)
+{
+	struct random r = random_start("clock held");
+	uint64_t shown, followed;
+	bool running = true;
+	struct bench b;
+
+	bench_init(&b);
+	b.host += 1234;
+	clock_hold(&b.clock);
+	shown = followed = 1234;
+	for (int i = 0; i < 10000; i++) {
+		uint64_t passed = random_below(&r, 1000), step = random_below(&r, 2) ? 0 : random_below(&r, followed - shown + 1);
+
+		b.host += passed;
+		followed += running ? passed : 0;
+		clock_step(&b.clock, step);
+		shown += step;
+		expect_eq(clock_now(&b.clock), shown);
+		expect_eq(clock_behind(&b.clock), followed - shown);
+		clock_timer_set(&b.clock, &b.timer[0], shown + 500);
+		expect_eq(clock_wait(&b.clock), shown + 500 > followed ? shown + 500 - followed : 0);
+		running = random_next(&r) & 1;
+		if (running)
+			clock_start(&b.clock);
+		else
+			clock_stop(&b.clock);
+	}
+	clock_hold(&b.clock); /* twice is once */
+	expect_eq(clock_now(&b.clock), shown);
+	clock_release(&b.clock);
+	expect_eq(clock_now(&b.clock), followed);
+	clock_start(&b.clock);
+	b.host += 10;
+	expect_eq(clock_now(&b.clock), followed + 10);
+}
+END_TEST
+
+START_TEST(held_timers_fire_with_steps)
+{
+	struct bench b;
+
+	bench_init(&b);
+	clock_hold(&b.clock);
+	clock_timer_set(&b.clock, &b.timer[0], 100);
+	b.host += 1000;
+	clock_run(&b.clock);
+	expect_eq(b.count, 0);
+	expect_eq(clock_wait(&b.clock), 0);
+	clock_step(&b.clock, 99);
+	clock_run(&b.clock);
+	expect_eq(b.count, 0);
+	clock_step(&b.clock, 1);
+	clock_run(&b.clock);
+	expect_eq(b.count, 1);
+	expect_eq(clock_wait(&b.clock), CLOCK_NEVER);
+}
+END_TEST
+
 static void check_next(const struct bench *b)
 {
 	uint64_t next = CLOCK_NEVER;
@@ -239,7 +299,7 @@ END_TEST
 int main(void)
 {
 	const TTest *const tests[] = {
-		stands_still_while_stopped, random_starts_and_stops, timers_fire_in_order_of_time,
+		stands_still_while_stopped, random_starts_and_stops, held_moves_by_steps, held_timers_fire_with_steps, timers_fire_in_order_of_time,
 		an_absurd_rate_is_bounded, a_restored_clock_goes_on, follows_the_host_by_default, ticks_are_exact,
 	};
 

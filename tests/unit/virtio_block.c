@@ -194,6 +194,88 @@ START_TEST(identity)
 }
 END_TEST
 
+/* What was shown, and whether it is exchanged: as a recorder and as a replayer would. */
+static struct shown {
+	uint8_t bytes[4 * BYTES];
+	size_t size;
+	bool answer;	   /* put these in place of what comes */
+	uint8_t status, with;
+} shown;
+
+static void see(void *arg, void *bytes, size_t size)
+{
+	ck_assert_ptr_eq(arg, &shown);
+	if (shown.answer)
+		memset(bytes, size == 1 ? shown.status : shown.with, size);
+	memcpy(shown.bytes + shown.size, bytes, size);
+	shown.size += size;
+}
+
+static uint8_t first_byte(void)
+{
+	uint8_t byte;
+
+	ck_assert_int_eq(mem_read(&shared, DRIVER_DATA, &byte, 1), 0);
+	return byte;
+}
+
+/* A disk that is shown says of each request whether it was carried out, and what was read; and the guest gets what is put there. */
+START_TEST(shown_disks)
+{
+	struct bench b;
+
+	bench_init(&b, DISK_READ_WRITE);
+	start(&b, FEATURES);
+	shown = (struct shown){.size = 0};
+	virtio_block_show(&b.block, see, &shown);
+	expect_eq(pwrite(b.file, "abc", 3, 512), 3);
+	expect_eq(request(&b, READ, 1, 1024), OK);
+	expect_eq(shown.size, 1 + 1024);
+	expect(shown.bytes[0] == 0 && !memcmp(shown.bytes + 1, "abc", 3));
+	expect_eq(request(&b, WRITE, 0, 512), OK);
+	expect_eq(shown.size, 1 + 1024 + 1);
+	host.read_error = EIO;
+	expect_eq(request(&b, READ, 1, 1024), IOERR);
+	expect_eq(shown.size, 1 + 1024 + 2);
+	expect_eq(shown.bytes[shown.size - 1], 1);
+	shown = (struct shown){.answer = true, .status = 0, .with = 0x77};
+	expect_eq(request(&b, READ, 1, 512), OK);
+	expect_eq(first_byte(), 0x77);
+	host.read_error = 0;
+	shown = (struct shown){.answer = true, .status = 1};
+	expect_eq(request(&b, READ, 1, 512), IOERR);
+	expect_eq(shown.size, 1);
+	virtio_block_show(&b.block, NULL, NULL);
+	expect_eq(request(&b, READ, 1, 512), OK);
+	expect_eq(first_byte(), 'a');
+	expect_eq(shown.size, 1);
+	bench_end(&b);
+}
+END_TEST
+
+/* One without a file does as it is shown. */
+START_TEST(absent_disks)
+{
+	struct bench b;
+
+	bench_init(&b, DISK_READ_WRITE);
+	disk_close(&b.disk);
+	disk_make_absent(&b.disk, "gone", DISK_READ_WRITE);
+	b.disk.sectors = SECTORS;
+	host.fd = -1;
+	start(&b, FEATURES);
+	shown = (struct shown){.answer = true, .status = 0, .with = 0x55};
+	virtio_block_show(&b.block, see, &shown);
+	expect_eq(request(&b, READ, 1, 512), OK);
+	expect_eq(first_byte(), 0x55);
+	expect_eq(request(&b, WRITE, 1, 512), OK);
+	expect_eq(request(&b, FLUSHES, 0, 0), OK);
+	expect_eq(request(&b, READ, SECTORS, 512), OK); /* whoever says so was told so */
+	expect_eq(shown.size, 4 + 2 * 512);
+	bench_end(&b);
+}
+END_TEST
+
 /* Where requests begin and end. */
 START_TEST(borders)
 {
@@ -564,6 +646,8 @@ int main(void)
 
 	tcase_set_timeout(tcase, 50);
 	tcase_add_test(tcase, identity);
+	tcase_add_test(tcase, shown_disks);
+	tcase_add_test(tcase, absent_disks);
 	tcase_add_test(tcase, borders);
 	tcase_add_test(tcase, random_requests);
 	tcase_add_test(tcase, no_requests);
