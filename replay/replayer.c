@@ -141,6 +141,16 @@ static void bring_end(struct replayer *r)
 	vm_end(r->vm, VM_REPLAYED, 0, "the recording ends here, at position %" PRIu64 ": %s", position(r), vm_end_name(r->next.end.how));
 }
 
+static bool is_cut_off(const struct replayer *r)
+{
+	return !r->has_next && position(r) >= r->events.position;
+}
+
+static void end_where_cut_off(struct replayer *r)
+{
+	vm_end(r->vm, VM_REPLAYED, 0, "the recording is cut off here, at position %" PRIu64, position(r));
+}
+
 static void (*const bring[EVENT_KINDS])(struct replayer *r) = {
 	[EVENT_EXTERNAL] = bring_input, [EVENT_CLOCK] = bring_step, [EVENT_INTERRUPT] = bring_interrupt,
 	[EVENT_PAGE] = bring_page,	[EVENT_STATE] = bring_state, [EVENT_END] = bring_end,
@@ -179,8 +189,8 @@ static void due(struct steering *s, struct vm *vm)
 		return;
 	if (position(r) >= r->until)
 		vm_end(vm, VM_REPLAYED, 0, "at position %" PRIu64 ", as --until says", position(r));
-	else if (!r->has_next && position(r) >= r->events.position)
-		vm_end(vm, VM_REPLAYED, 0, "the recording is cut off here, at position %" PRIu64, position(r));
+	else if (is_cut_off(r))
+		end_where_cut_off(r);
 }
 
 static void idle(struct steering *s, struct vm *vm)
@@ -224,6 +234,10 @@ static void external(struct access_tap *t, uint64_t at, enum access_source sourc
 		uint32_t part = size < EVENT_EXTERNAL_MOST ? (uint32_t)size : EVENT_EXTERNAL_MOST;
 		const struct event *e = &r->next;
 
+		if (is_cut_off(r)) {
+			end_where_cut_off(r);
+			return;
+		}
 		if (!r->has_next || e->position != at || e->kind != EVENT_EXTERNAL || e->external.source != source || e->external.size != part) {
 			diverge(r, at, "a device asks for %u bytes, which it did not", part);
 			return;
@@ -260,8 +274,8 @@ static void ended(struct steering *s, struct vm *vm)
 
 	if (!by_itself)
 		return;
-	if (!r->has_next && position(r) >= r->events.position)
-		return; /* the log was cut off before */
+	if (is_cut_off(r))
+		return;
 	if (!r->has_next || e->kind != EVENT_END || e->position != position(r) || e->end.how != vm->end.kind || e->end.code != vm->end.code)
 		diverge(r, position(r), "the guest ends (%s, code %u), which it did not", vm_end_name(vm->end.kind), vm->end.code);
 	else if (has_same_paging(r) && ram_digest(&vm->mem, &ram) == 0 && ram != e->end.ram)

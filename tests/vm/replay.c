@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "tests/unit/random.h"
@@ -142,6 +143,44 @@ START_TEST(test_disk)
 	}
 	free(disk);
 	free(away);
+	leave_snapshot_place(&p);
+}
+END_TEST
+
+/* Files may have 10 MiB from here on. */
+static void limit_files(void *arg)
+{
+	struct rlimit limit = {.rlim_cur = 10 << 20, .rlim_max = 10 << 20};
+
+	signal(SIGXFSZ, SIG_IGN);
+	if (setrlimit(RLIMIT_FSIZE, &limit))
+		_exit(99);
+}
+
+/* The log cannot grow any more: that is said, the guest goes on, and what was written is replayed. */
+START_TEST(test_full)
+{
+	struct snapshot_place p = make_snapshot_place();
+	char *disk = snapshot_path(&p, "disk"), line[400];
+	struct spawn s = {.line = line, .prepare = limit_files};
+	struct outcome o;
+
+	make_file(disk, "", 0, 0600);
+	ck_assert_int_eq(truncate(disk, 12 << 20), 0);
+	snprintf(line, sizeof(line), "run --disk %s @disk -- fill 5", disk);
+	o = spawn_line(line, "");
+	ck_assert_int_eq(o.status, 0);
+	outcome_free(&o);
+	snprintf(line, sizeof(line), "run --mmu %s --mem 8M --record %s/r --disk %s,ro @disk -- check 5", mmu_is_shadow() ? "shadow" : "ept",
+		 p.control.directory, disk);
+	o = spawn(&s, "", 0);
+	ck_assert_msg(o.status == 125 && strstr(o.out.data, "24576 sectors are right") && strstr(o.err.data, "the recording ends here, the guest goes on"),
+		      "%d '%s' '%s'", o.status, o.out.data, o.err.data);
+	outcome_free(&o);
+	o = replay(&p, "", "r");
+	ck_assert_msg(o.status == 0 && strstr(o.err.data, "cut off here"), "%d '%s' '%s'", o.status, o.out.data, o.err.data);
+	outcome_free(&o);
+	free(disk);
 	leave_snapshot_place(&p);
 }
 END_TEST
@@ -286,7 +325,7 @@ END_TEST
 
 int main(void)
 {
-	const TTest *const tests[] = {test_guests, test_disk, test_part, test_killed, test_computing, test_refusals};
+	const TTest *const tests[] = {test_guests, test_disk, test_full, test_part, test_killed, test_computing, test_refusals};
 
 	return RUN_TESTS("replay", tests);
 }
