@@ -12,7 +12,7 @@ struct report;
 struct bench {
 	const char *penumbra, *bare; /* programs to compare */
 	const char *penumbra_timed, *bare_timed; /* with a clock around KVM_RUN (timed_run.c) */
-	const char *hello, *solo5, *ports, *idle, *mmucost, *disk, *memory; /* guest images */
+	const char *hello, *solo5, *ports, *idle, *mmucost, *disk, *memory, *clock; /* guest images */
 	unsigned int runs;		  /* of a pair of launches */
 	unsigned int mib;		  /* of RAM that a guest has which is saved */
 };
@@ -31,6 +31,7 @@ void bench_checkpoint(const struct bench *b, struct report *r);
 void bench_clone(const struct bench *b, struct report *r);
 void bench_scavenger(const struct bench *b, struct report *r);
 void bench_ksm(const struct bench *b, struct report *r);
+void bench_recording(const struct bench *b, struct report *r);
 
 /* calloc() that does not fail. */
 void *bench_alloc(size_t n, size_t size);

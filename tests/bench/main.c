@@ -1,6 +1,6 @@
 /*
  * bench [--json] [--check] [--runs N] [--build DIR] [launch] [port-exit] [memory] [density] [shadow] [solo5] [disk] [disk-guest] [fault]
- *       [--mem MIB] [snapshot] [checkpoint] [clone] [scavenger] [ksm]
+ *       [--mem MIB] [snapshot] [checkpoint] [clone] [scavenger] [ksm] [recording]
  *
  * Measures what Penumbra's build in DIR costs, beside a floor where there is one; all benchmarks
  * unless some are named.
@@ -37,6 +37,7 @@ static const struct {
 	{"clone", bench_clone},
 	{"scavenger", bench_scavenger},
 	{"ksm", bench_ksm},
+	{"recording", bench_recording},
 };
 
 #define BENCHMARK_COUNT (sizeof(benchmarks) / sizeof(*benchmarks))
@@ -134,6 +135,7 @@ static const struct {
 	{"guest/mmucost", offsetof(struct bench, mmucost)},
 	{"guest/disk", offsetof(struct bench, disk)},
 	{"guest/memory", offsetof(struct bench, memory)},
+	{"guest/clock", offsetof(struct bench, clock)},
 };
 
 #define PART_COUNT (sizeof(parts) / sizeof(*parts))
@@ -154,7 +156,7 @@ int main(int argc, char **argv)
 	static const struct argp argp = {
 		.options = options, .parser = on_key, .args_doc = "[BENCHMARK…]",
 		.doc = "Measure all of launch, port-exit, memory, density, shadow, solo5, disk, disk-guest, fault, snapshot, "
-			"checkpoint, clone, scavenger and ksm, or those that are named.",
+			"checkpoint, clone, scavenger, ksm and recording, or those that are named.",
 	};
 	struct settings s = {.bench = {.runs = DEFAULT_RUNS, .mib = DEFAULT_MIB}};
 	char own[PATH_MAX], paths[PART_COUNT][PATH_MAX];
