@@ -177,6 +177,7 @@ static void take_end(struct event *e, struct source *s)
 	const uint8_t *at;
 
 	e->end.how = take_byte(s);
+	s->bad |= !e->end.how || e->end.how > EVENT_HOW_MOST;
 	e->end.code = take_byte(s);
 	at = take(s, sizeof(e->end.ram));
 	if (at)

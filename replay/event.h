@@ -23,6 +23,7 @@ enum event_kind {
 #define EVENT_EXTERNAL_MOST 32768u /* bytes; more are several events */
 #define EVENT_PACKED_MOST 32768u   /* the same */
 #define EVENT_CHECKS_MOST 255u
+#define EVENT_HOW_MOST 6u /* ways to end; VM_STOPPED */
 #define EVENT_PAGING_MOST 31u
 #define EVENT_HEAD_MOST 32u /* bytes of an event beside those it brings */
 
@@ -50,7 +51,7 @@ struct event {
 			const void *bytes; /* packed (packed.h); whose: see who gives the event */
 		} packed;
 		struct {
-			uint8_t how;  /* enum vm_end_kind */
+			uint8_t how;  /* enum vm_end_kind, 1 to EVENT_HOW_MOST */
 			uint8_t code; /* the guest's own */
 			uint64_t ram; /* ram_digest.h */
 			uint8_t size;

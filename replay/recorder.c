@@ -212,9 +212,7 @@ static void due(struct steering *s, struct vm *vm)
 		r->mmu = NULL;
 	if (clock_wait(&vm->clock) == 0)
 		step(r);
-	if (vm->console.blocked)
-		return;
-	if (vm_ended(vm))
+	if (vm->console.blocked || vm_ended(vm))
 		return;
 	point = !boundary && is_time(r) && make_point(r);
 	if (boundary || point) {

@@ -72,11 +72,21 @@ static void advance(struct replayer *r)
 		;
 	r->has_next = n == 1;
 	if (n < 0)
-		vm_fail(r->vm, "%s", why.text);
+		vm_end(r->vm, VM_BAD_INPUT, 0, "%s", why.text);
+}
+
+/* The log says what cannot be; its checksums are right, but that says nothing of who made them. */
+static void refuse(struct replayer *r, const char *what)
+{
+	vm_end(r->vm, VM_BAD_INPUT, 0, "%s: %s that there cannot be, at position %" PRIu64, r->name, what, position(r));
 }
 
 static void bring_step(struct replayer *r)
 {
+	if (r->next.ns > CLOCK_MAX_NS - clock_now(&r->vm->clock)) {
+		refuse(r, "a time");
+		return;
+	}
 	clock_step(&r->vm->clock, r->next.ns);
 	clock_run(&r->vm->clock);
 }
@@ -108,16 +118,17 @@ static void bring_interrupt(struct replayer *r)
 
 static void bring_page(struct replayer *r)
 {
-	uint8_t *page = mem_at(&r->vm->mem, r->next.packed.page << PAGE_SHIFT, PAGE_SIZE, MEM_WRITE);
+	uint64_t number = r->next.packed.page;
+	uint8_t *page = number > UINT64_MAX >> PAGE_SHIFT ? NULL : mem_at(&r->vm->mem, number << PAGE_SHIFT, PAGE_SIZE, MEM_WRITE);
 
 	if (!page || !packed_page_out(r->next.packed.bytes, r->next.packed.size, page))
-		vm_fail(r->vm, "%s: a page that there cannot be, at position %" PRIu64, r->name, position(r));
+		refuse(r, "a page");
 }
 
 static void bring_state(struct replayer *r)
 {
 	if (!packed_state_out(r->next.packed.bytes, r->next.packed.size, &r->boundary->cpu))
-		vm_fail(r->vm, "%s: a state that there cannot be, at position %" PRIu64, r->name, position(r));
+		refuse(r, "a state");
 	else if (vm_go_on_from(r->vm, &r->boundary->cpu) < 0)
 		vm_fail(r->vm, "the guest's state cannot be changed");
 }
@@ -130,6 +141,8 @@ static void stand_for_pages(struct replayer *r, enum event_kind before)
 	if (before != EVENT_PAGE && boundary_stand(r->vm, r->boundary) < 0)
 		vm_fail(r->vm, "the state of the vCPU cannot be read");
 }
+
+_Static_assert(EVENT_HOW_MOST == VM_STOPPED, "later ones are no end of a recorded guest");
 
 static bool ends_by_itself(const struct event *e)
 {

@@ -33,6 +33,7 @@ static const struct {
 	[VM_STOPPED] = {"stopped", "user", 130},
 	[VM_REPLAYED] = {"replayed", "user", 0},
 	[VM_DIVERGED] = {"replay diverged", "host", 124},
+	[VM_BAD_INPUT] = {"bad input", "user", 125},
 };
 
 const char *vm_end_name(enum vm_end_kind kind)

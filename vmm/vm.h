@@ -50,6 +50,7 @@ enum vm_end_kind {
 	VM_STOPPED,    /* by the user */
 	VM_REPLAYED,   /* as far as it was recorded or asked for */
 	VM_DIVERGED,   /* it did not do again what was recorded */
+	VM_BAD_INPUT,  /* what it is to be given cannot be */
 };
 
 struct vm_end {

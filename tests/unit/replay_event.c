@@ -47,7 +47,7 @@ static struct event any_event(struct random *r, uint64_t from)
 		e.packed.bytes = brought;
 		break;
 	default:
-		e.end.how = (uint8_t)random_next(r);
+		e.end.how = (uint8_t)(1 + random_below(r, EVENT_HOW_MOST));
 		e.end.code = (uint8_t)random_next(r);
 		e.end.ram = random_next(r);
 		e.end.size = (uint8_t)random_below(r, EVENT_PAGING_MOST + 1);

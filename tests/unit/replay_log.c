@@ -52,6 +52,7 @@ static struct event next_event(struct random *r, uint64_t from, bool last)
 		e.packed.size = (uint32_t)random_below(r, 60);
 		e.packed.bytes = brought;
 	} else if (e.kind == EVENT_END) {
+		e.end.how = 1;
 		e.end.code = 3;
 		e.end.size = 2;
 		e.end.paging = (const char *)brought;
@@ -287,7 +288,7 @@ static void assert_refused(const void *events, uint32_t bytes, uint32_t count, u
 
 START_TEST(nonsense)
 {
-	static const uint8_t steps[] = {0x01, 0x20, 0x01, 0x20}, unknown[] = {0x01, 0x20, 0x07, 0x20}, ends[24] = {[0] = 0x06, [12] = 0x06};
+	static const uint8_t steps[] = {0x01, 0x20, 0x01, 0x20}, unknown[] = {0x01, 0x20, 0x07, 0x20}, ends[24] = {[0] = 0x06, [1] = 1, [12] = 0x06, [13] = 1};
 
 	made.events = 2;
 	made.event[0] = made.event[1] = (struct event){.kind = EVENT_CLOCK, .position = 1000, .ns = 0x20};
@@ -297,7 +298,7 @@ START_TEST(nonsense)
 	assert_refused(steps, 4, 3, 1000, "no event where");
 	assert_refused(steps, 3, 2, 1000, "no event where");
 	assert_refused(unknown, 4, 2, 1000, "no event where");
-	made.event[0] = (struct event){.kind = EVENT_END, .position = 1000, .end.paging = ""};
+	made.event[0] = (struct event){.kind = EVENT_END, .position = 1000, .end = {.how = 1, .paging = ""}};
 	assert_refused(ends, 24, 2, 1000, "behind the end");
 }
 END_TEST
