@@ -20,12 +20,16 @@ void run_deliver_interrupt(struct vm *vm)
 		vm_fail_said(vm, "interrupt delivery", r);
 }
 
-/* Gives the guest its interrupt if it can take one now, or asks to be told when it can. */
+/*
+ * Gives the guest its interrupt if it can take one now, or asks to be told when it can. It is asked whether it can in any case: a HLT or a
+ * poll that was interrupted may only be complete then (mmu.h), and the guest must not run on behind it.
+ */
 static void offer_interrupt(struct vm *vm)
 {
 	struct vcpu *v = &vm->vcpu;
+	bool open = vm->mmu->interruptible(v);
 
-	if (pic_pending(&vm->pic) && vm->mmu->interruptible(v))
+	if (open && pic_pending(&vm->pic) && !vm_ended(vm))
 		run_deliver_interrupt(vm);
 	vm->mmu->window(v, pic_pending(&vm->pic));
 }

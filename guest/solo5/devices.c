@@ -7,6 +7,7 @@
  *	net N       sends N frames back to where they came from, waiting for each
  *	net-raw H SIZE    reads a frame with a buffer of that size, then writes one of it; prints the results
  *	poll MS     waits for a frame for so long
+ *	polls N     waits N times for nothing, for half a millisecond each, and sees that it did
  */
 #include "guest/lib/parse.h"
 #include "guest/lib/string.h"
@@ -161,12 +162,27 @@ static int wait(struct words *w)
 	return 0;
 }
 
+static int wait_often(struct words *w)
+{
+	const uint64_t ns = NS_PER_MS / 2;
+
+	for (uint64_t left = number(w, 1); left; left--) {
+		uint64_t start = solo5_walltime();
+
+		if (solo5_poll(ns) || solo5_walltime() - start < ns)
+			return 4;
+	}
+	solo5_printf("polls: all in time\n");
+	return 0;
+}
+
 static const struct {
 	const char *name;
 	int (*run)(struct words *w);
 } commands[] = {
 	{"info", tell_info}, {"block", use_block}, {"block-raw", try_block},
 	{"net", use_net},    {"net-raw", try_net}, {"poll", wait},
+	{"polls", wait_often},
 };
 
 int solo5_main(const struct hvt_boot_info *info)

@@ -11,7 +11,9 @@
 #include <unistd.h>
 
 #include "tests/vm/control_client.h"
+#include "tests/vm/effort.h"
 #include "tests/vm/modes.h"
+#include "tests/vm/snapshot_place.h"
 #include "tests/vm/spawn.h"
 #include "tests/vm/suite.h"
 
@@ -378,6 +380,36 @@ START_TEST(test_poll_interrupted)
 }
 END_TEST
 
+/*
+ * A stop may fall into the moment in which a poll is told: shadow mode completes that before the guest runs again, and it must not run on
+ * as if it had waited.
+ */
+START_TEST(test_polls_under_kicks)
+{
+	struct place p = make_place();
+	struct bench b;
+	struct outcome o;
+	struct child c;
+	char words[160];
+	unsigned int asked = 0;
+
+	make_bench(&b, SECTOR);
+	snprintf(words, sizeof(words), "--block:storage=%s --net:service=@%d @solo5-devices -- polls %u", b.disk, NET_FD, effort(2000, 500));
+	c = start_run(&p, words);
+	give_away();
+	while (!child_has_ended(&c)) {
+		ask_quietly(&p, "resume");
+		asked++;
+	}
+	o = child_end(&c);
+	assert_outcome(&o, 0, "polls: all in time\n", "polls");
+	printf("polls under %u kicks\n", asked);
+	outcome_free(&o);
+	leave_bench(&b);
+	leave_place(&p);
+}
+END_TEST
+
 START_TEST(test_bad_nets)
 {
 	static const struct {
@@ -443,7 +475,7 @@ int main(void)
 {
 	const TTest *const tests[] = {
 		test_info,	  test_block, test_block_refused, test_block_beyond_ram, test_bad_disks, test_net_refused, test_net,
-		test_net_gone, test_poll,  test_poll_interrupted, test_bad_nets, test_own_descriptors,
+		test_net_gone, test_poll,  test_poll_interrupted, test_polls_under_kicks, test_bad_nets, test_own_descriptors,
 	};
 
 	return RUN_TESTS("solo5_devices", tests);
