@@ -11,7 +11,7 @@ const struct difference differences[] = {
 	{"kvm_pvm", AVOID_NO_SYSCALL, 0, 0, false, "SYSRET works without EFER.SCE"},
 	{"kvm_pvm", 0, OUT_NESTED, 0, false, "whatever goes wrong in a delivery becomes a double fault"},
 	{"kvm_pvm", AVOID_EDGE_OPERAND, 0, 0, false, "of an operand only the first byte has to be canonical"},
-	{"kvm_pvm", 0, OUT_CR2_OFFSET, 0, false, "all of a descriptor is written to mark it"},
+	{"kvm_pvm", 0, OUT_CR2_OFFSET | OUT_GDT_DIRTY, 0, false, "all of a descriptor is written to mark it"},
 	{"kvm_pvm", 0, OUT_FIRST_PAGE, 0, false, "an operand's first page is marked before the second is found missing"},
 	{"kvm_pvm", 0, OUT_BITMAP_FAULT, 0, false, "a missing page of the I/O bitmap is no page fault"},
 	{"kvm_pvm", 0, 0, TAG_PAT | TAG_ODD_MSR, false, "PAT takes any value"},
