@@ -26,7 +26,6 @@ enum leave_out {
 	OUT_TARGET = 1024,	/* returns to a RIP that is not canonical */
 	OUT_ODD_GATE = 4096,	/* a fault in the delivery through a gate to another selector than the kernel's */
 	OUT_GDT_MARK = 131072,	/* whether a system descriptor that faults was looked at */
-	OUT_GDT_DIRTY = 262144, /* D of the first page of a descriptor that lies on two */
 	OUT_INJECTED = 2048,	/* a fault in the delivery of an exception that KVM raises */
 };
 

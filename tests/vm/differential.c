@@ -148,14 +148,6 @@ static bool maps_gdt(const struct scenario *s, uint64_t gpa)
 	return gpa == SCENARIO_TABLE + first * 8 || gpa == SCENARIO_TABLE + last * 8;
 }
 
-/* The same of the first of two pages on which one of its descriptors lies. */
-static bool maps_half_of_a_descriptor(const struct scenario *s, uint64_t gpa)
-{
-	uint64_t first = s->cs.gdt.base / 4096, last = (s->cs.gdt.base + SCENARIO_SELECTORS * 8 - 1) / 4096;
-
-	return s->cs.gdt.base % 8 && first != last && gpa == SCENARIO_TABLE + first * 8;
-}
-
 /* Bits of a quadword of RAM that hosts may show otherwise. */
 static uint64_t mask_of(const struct comparison *c, const struct model *m, uint64_t gpa, uint64_t model)
 {
@@ -178,8 +170,6 @@ static uint64_t mask_of(const struct comparison *c, const struct model *m, uint6
 		mask &= operand_mask(c->s, gpa);
 	if ((c->out & OUT_GDT_MARK) && m->faults && c->s->tags & TAG_SYSTEM && maps_gdt(c->s, gpa))
 		mask &= ~PTE_A;
-	if ((c->out & OUT_GDT_DIRTY) && maps_half_of_a_descriptor(c->s, gpa))
-		mask &= ~PTE_D;
 	/* A frame that was begun and given up for another event. */
 	for (unsigned int i = 0; m->nested && i < m->stores; i++)
 		if (gpa == m->store[i])

@@ -78,8 +78,9 @@ static void put_random_descriptor(struct scenario *s, uint64_t gva)
 /* Sometimes the tables lie across pages, and sometimes their ends are cut off. */
 static void make_gdt(struct scenario *s)
 {
-	uint64_t base = SCENARIO_GDT + (scenario_chance(s, 50) ? 0 : 0x1000 - 8 * below(s, 20)) + (scenario_chance(s, 10) ? 4 : 0);
+	uint64_t base = SCENARIO_GDT + (scenario_chance(s, 50) ? 0 : 0x1000 - 8 * below(s, 20));
 
+	base += scenario_chance(s, 10) && !(s->avoid & AVOID_SPLIT_DESCRIPTOR) ? 4 : 0;
 	/* From the end, so that an upper half stays what it is. */
 	for (unsigned int i = SCENARIO_SELECTORS; i-- > 10;)
 		put_random_descriptor(s, base + i * 8);
@@ -200,6 +201,8 @@ static void make_tss(struct scenario *s)
 						     .limit = (uint32_t)(bitmap + 64)};
 	if (scenario_chance(s, 5))
 		s->cs.segment[CPU_TR].limit = (uint32_t)below(s, 0xc0);
+	if ((s->avoid & AVOID_BITMAP_END) && s->cs.segment[CPU_TR].limit >= bitmap)
+		s->ram[base + s->cs.segment[CPU_TR].limit] = 0xff;
 }
 
 /* The store: `mov [moffs], al`, which in 32-bit code reads as the same with a shorter address. */

@@ -55,6 +55,8 @@ enum scenario_avoid {
 	AVOID_POP_CROSSING = 65536, /* of a segment: a word in two pages */
 	AVOID_NULL_RPL = 4096,	   /* null selectors other than 0 */
 	AVOID_EDGE_OPERAND = 1024, /* operands at the edge of the address space */
+	AVOID_SPLIT_DESCRIPTOR = 131072, /* of the GDT, on two pages */
+	AVOID_BITMAP_END = 262144,	 /* ports whose bits are in the last byte that the TSS has */
 	AVOID_UNMARKED = 32,	   /* data descriptors that are not accessed yet, for IRET and far RET */
 };
 
