@@ -51,6 +51,14 @@ static const uint8_t *take(struct source *s, size_t size)
 	return at;
 }
 
+static void take_into(struct source *s, void *to, size_t size)
+{
+	const uint8_t *at = take(s, size);
+
+	if (at)
+		memcpy(to, at, size);
+}
+
 static uint8_t take_byte(struct source *s)
 {
 	const uint8_t *at = take(s, 1);
@@ -114,12 +122,8 @@ static uint8_t *put_interrupt(const struct event *e, uint8_t *to)
 
 static void take_interrupt(struct event *e, struct source *s)
 {
-	const uint8_t *at;
-
 	e->interrupt.vector = take_byte(s);
-	at = take(s, sizeof(e->interrupt.registers));
-	if (at)
-		memcpy(&e->interrupt.registers, at, sizeof(e->interrupt.registers));
+	take_into(s, &e->interrupt.registers, sizeof(e->interrupt.registers));
 }
 
 static uint8_t *put_checks(const struct event *e, uint8_t *to)
@@ -174,14 +178,10 @@ static uint8_t *put_end(const struct event *e, uint8_t *to)
 
 static void take_end(struct event *e, struct source *s)
 {
-	const uint8_t *at;
-
 	e->end.how = take_byte(s);
 	s->bad |= !e->end.how || e->end.how > EVENT_HOW_MOST;
 	e->end.code = take_byte(s);
-	at = take(s, sizeof(e->end.ram));
-	if (at)
-		memcpy(&e->end.ram, at, sizeof(e->end.ram));
+	take_into(s, &e->end.ram, sizeof(e->end.ram));
 	e->end.size = take_byte(s);
 	s->bad |= e->end.size > EVENT_PAGING_MOST;
 	e->end.paging = (const char *)take(s, e->end.size);

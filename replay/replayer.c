@@ -311,7 +311,6 @@ int replayer_open(struct replayer *r, const struct program *p, int fd, const cha
 		.tap = {.before = before, .access = after, .external = external, .interrupt = interrupt},
 		.name = name,
 		.program = p,
-		.fd = fd,
 		.until = until,
 		.boundary = malloc(sizeof(*r->boundary)),
 	};

@@ -29,7 +29,6 @@ struct replayer {
 	struct vm *vm;
 	const char *name; /* of the log, for people */
 	const struct program *program;
-	int fd;		  /* of the log; the owner's */
 	uint64_t until;	  /* position at which it ends */
 	struct log_reader events;
 	struct event next;
