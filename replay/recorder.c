@@ -102,6 +102,7 @@ static void interrupt(struct access_tap *t, uint64_t at, uint8_t vector)
 	struct event e = {.kind = EVENT_INTERRUPT, .position = at, .interrupt = {vector, r->registers}};
 
 	put(r, &e);
+	r->waiting_since = 0;
 	r->counts.interrupts++;
 }
 
@@ -165,8 +166,11 @@ static bool wants_to_come(const struct vm *vm)
 	return pic_pending(&vm->pic) || atomic_load(&vm->console.head) != atomic_load(&vm->console.tail);
 }
 
-/* It computes: whoever waits for it to look outside may wait for ever. Where it is shut to interrupts, nothing would come of it. */
-static bool is_time(struct recorder *r)
+/*
+ * Something has waited long enough for an access behind which it could come: the guest computes, or is shut to interrupts whenever it makes
+ * one. Until it is open nothing would come of it, and then KVM says so (wait_for_window()).
+ */
+static bool is_time(struct recorder *r, bool boundary)
 {
 	uint64_t now = host_ns(), passed;
 
@@ -177,13 +181,18 @@ static bool is_time(struct recorder *r)
 	if (!r->waiting_since)
 		r->waiting_since = now;
 	passed = now - r->waiting_since;
-	if (passed < PATIENCE_NS)
-		vcpu_be_brief(&r->vm->vcpu, PATIENCE_NS - passed);
-	else if (!r->open)
-		vcpu_be_brief(&r->vm->vcpu, PATIENCE_NS);
-	else
-		return true;
-	return false;
+	if (r->open && (boundary || passed < PATIENCE_NS))
+		vcpu_be_brief(&r->vm->vcpu, passed < PATIENCE_NS ? PATIENCE_NS - passed : PATIENCE_NS);
+	return r->open && !boundary && passed >= PATIENCE_NS;
+}
+
+static void wait_for_window(struct recorder *r)
+{
+	struct vcpu *v = &r->vm->vcpu;
+
+	if (r->waiting_since || r->windowed)
+		r->vm->mmu->window(v, r->waiting_since && !r->vm->mmu->interruptible(v));
+	r->windowed = r->waiting_since;
 }
 
 /* Where the guest is in its instructions does not matter: replay gets there by this, and not by them. */
@@ -214,11 +223,11 @@ static void due(struct steering *s, struct vm *vm)
 		step(r);
 	if (vm->console.blocked || vm_ended(vm))
 		return;
-	point = !boundary && is_time(r) && make_point(r);
-	if (boundary || point) {
-		r->waiting_since = 0;
+	point = is_time(r, boundary) && make_point(r);
+	if (boundary || point)
 		offer(r, point);
-	}
+	if (!vm_ended(vm))
+		wait_for_window(r);
 	r->ran_from = position(r);
 }
 

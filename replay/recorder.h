@@ -40,6 +40,7 @@ struct recorder {
 	const struct mmu_ops *mmu; /* that it began in; NULL = it was changed */
 	uint64_t ran_from;	/* position at which the guest was let run last */
 	uint64_t waiting_since; /* ns of the host: something wants to come and cannot; 0 = nothing */
+	bool windowed;	/* an exit may have been asked for, for when the guest opens */
 	uint64_t digest;	/* access_check.h */
 	uint8_t checks[EVENT_CHECKS_MOST];
 	uint8_t check_count;
