@@ -19,9 +19,29 @@
 
 struct boundary;
 struct program;
+struct replayer;
 
 #define REPLAYER_LAST 8u /* accesses that are shown when the next one is another */
 #define REPLAYER_TO_THE_END UINT64_MAX
+
+/* Who follows a replay (timeline.h). Called on the vCPU's thread. */
+struct replay_follower {
+	/* Before each run of the guest, what is due having been brought: may look, and go elsewhere. */
+	void (*look)(struct replay_follower *f, struct replayer *r);
+
+	/* The guest has ended, and what there is to be compared with the recording was: may have it go on from elsewhere. NULL: nothing. */
+	void (*ended)(struct replay_follower *f, struct replayer *r);
+};
+
+/* Where a replayer stands: all of it that moves on. */
+struct replayer_mark {
+	struct log_mark events;
+	struct check_mark checks;
+	struct event next; /* its bytes are in the block of `events` */
+	bool has_next;
+	uint64_t digest;
+	struct access last[REPLAYER_LAST];
+};
 
 struct replayer {
 	struct steering steering;
@@ -38,6 +58,7 @@ struct replayer {
 	struct access last[REPLAYER_LAST]; /* by position, modulo */
 	uint64_t begun; /* position */
 	struct boundary *boundary;
+	struct replay_follower *follower; /* NULL = nobody */
 };
 
 /* Reads the log's beginning. Returns 0, or -errno with the reason and nothing to be freed. */
@@ -46,3 +67,13 @@ void replayer_close(struct replayer *r);
 
 /* The VM is as the recording began, and has not run. Returns 0 or a logged -errno. */
 int replayer_begin(struct replayer *r, struct vm *vm);
+
+/*
+ * The vCPU's thread, between guest runs: has the guest stand between two instructions, with all brought that is due there. False: it has
+ * ended on the way.
+ */
+bool replayer_rest(struct replayer *r);
+
+/* For a guest that is put back to where it was: where the replayer stands, and back to there. Returns 0, or -errno with the reason. */
+void replayer_mark(const struct replayer *r, struct replayer_mark *m);
+int replayer_return(struct replayer *r, const struct replayer_mark *m, struct reason *why);
