@@ -13,6 +13,20 @@ void check_stream_close(struct check_stream *c)
 	log_reader_close(&c->reader);
 }
 
+void check_stream_mark(const struct check_stream *c, struct check_mark *m)
+{
+	*m = (struct check_mark){.bytes = c->bytes, .left = c->left, .over = c->over};
+	log_reader_mark(&c->reader, &m->reader);
+}
+
+int check_stream_return(struct check_stream *c, const struct check_mark *m, struct reason *why)
+{
+	c->bytes = m->bytes;
+	c->left = m->left;
+	c->over = m->over;
+	return log_reader_return(&c->reader, &m->reader, why);
+}
+
 /* What is wrong with the log is said by who reads its events. */
 static void advance(struct check_stream *c)
 {

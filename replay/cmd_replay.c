@@ -9,6 +9,7 @@
 
 #include "replay/recording_files.h"
 #include "replay/replayer.h"
+#include "replay/twice.h"
 #include "snapshot/image_reader.h"
 #include "snapshot/reason.h"
 #include "snapshot/restore.h"
@@ -20,11 +21,14 @@
 #include "vmm/program.h"
 #include "vmm/run_options.h"
 
-enum { KEY_UNTIL = RUN_KEY_END };
+enum { KEY_UNTIL = RUN_KEY_END, KEY_TWICE, KEY_EVERY, KEY_ROOM };
 
 static const struct argp_option options[] = {
 	{"mmu", RUN_KEY_MMU, "MODE", 0, "Who translates guest addresses, whichever mode it was recorded in (default: ept)", 0},
 	{"until", KEY_UNTIL, "POSITION", 0, "End when the guest has made so many accesses", 0},
+	{"twice", KEY_TWICE, NULL, 0, "Put the guest back when it has ended, have it do all once more, and compare registers, devices and RAM", 0},
+	{"checkpoint-every", KEY_EVERY, "N", 0, "Compare every N positions (default: 1000)", 0},
+	{"checkpoint-room", KEY_ROOM, "SIZE", 0, "Memory that checkpoints may take: K, M, G or T (default: 256M)", 0},
 	{"console", RUN_KEY_CONSOLE, "WHERE", 0, "Guest's output: stdio, file:FILE or none (default: stdio)", 0},
 	{"control", RUN_KEY_CONTROL, "SOCKET", 0, "Make a Unix socket through which `penumbra ctl` steers the guest", 0},
 	{"timeout", RUN_KEY_TIMEOUT, "S", 0, "Kill a guest that has not ended after S seconds", 0},
@@ -50,6 +54,8 @@ struct replay {
 	struct run_options run; /* image: the recording's directory */
 	struct steerer steerer;
 	struct replayer replayer;
+	struct twice twice;
+	bool is_twice;
 };
 
 static int set_until(struct replay *r, const char *arg)
@@ -63,6 +69,22 @@ static int set_until(struct replay *r, const char *arg)
 	return 0;
 }
 
+static int set_every(struct replay *r, const char *arg)
+{
+	unsigned int every;
+	int err = option_number("replay", "checkpoint-every", arg, UINT_MAX, &every);
+
+	r->twice.options.every = every;
+	return err;
+}
+
+static int set_room(struct replay *r, const char *arg)
+{
+	if (option_size(arg, &r->twice.options.room) < 0)
+		return option_bad("replay", "checkpoint-room", arg, "give a size, like 64M");
+	return 0;
+}
+
 static error_t on_key(int key, char *arg, struct argp_state *state)
 {
 	struct replay *r = state->input;
@@ -70,6 +92,12 @@ static error_t on_key(int key, char *arg, struct argp_state *state)
 
 	if (key == KEY_UNTIL)
 		err = set_until(r, arg);
+	else if (key == KEY_TWICE)
+		err = (r->is_twice = true, 0);
+	else if (key == KEY_EVERY)
+		err = set_every(r, arg);
+	else if (key == KEY_ROOM)
+		err = set_room(r, arg);
 	else if (key == ARGP_KEY_ARG && r->run.image)
 		err = log_bad(EINVAL, "replay: %s: one recording at a time", arg);
 	else if (key == ARGP_KEY_ARG)
@@ -91,7 +119,12 @@ static int parse(struct replay *r, int argc, char **argv)
 
 static int begin(struct steerer *s, struct vm *vm)
 {
-	return replayer_begin(&((struct replay *)((char *)s - offsetof(struct replay, steerer)))->replayer, vm);
+	struct replay *r = (struct replay *)((char *)s - offsetof(struct replay, steerer));
+	int err = replayer_begin(&r->replayer, vm);
+
+	if (err == 0 && r->is_twice)
+		twice_begin(&r->twice, &r->replayer);
+	return err;
 }
 
 static int run_replayed(struct replay *r, const struct image_reader *reader)
@@ -166,7 +199,7 @@ static int run_recording(struct replay *r)
 
 int cmd_replay(const struct program *p, int argc, char **argv)
 {
-	struct replay r = {.program = p, .steerer.begin = begin, .replayer.until = REPLAYER_TO_THE_END};
+	struct replay r = {.program = p, .steerer.begin = begin, .replayer.until = REPLAYER_TO_THE_END, .twice.options = {TWICE_EVERY, TIMELINE_ROOM}};
 	int status = EXIT_BAD;
 
 	run_options_init(&r.run, p, "replay");

@@ -79,6 +79,7 @@ static int next_block(struct log_reader *r, struct reason *why)
 	if (error < 0)
 		return error == -ENODATA ? 0 : reason_errno(why, -error, "%s", r->name);
 	r->at += sizeof(b) + b.bytes;
+	r->seed = r->checksum;
 	r->checksum = b.checksum;
 	r->used = b.bytes;
 	r->next = 0;
@@ -107,6 +108,40 @@ int log_reader_next(struct log_reader *r, struct event *e, struct reason *why)
 	r->position = e->position;
 	r->ended = e->kind == EVENT_END;
 	return 1;
+}
+
+void log_reader_mark(const struct log_reader *r, struct log_mark *m)
+{
+	*m = (struct log_mark){
+		.at = r->at, .position = r->position, .checksum = r->checksum, .seed = r->seed,
+		.used = r->used, .next = r->next, .events = r->events, .ended = r->ended,
+	};
+}
+
+static int reread_block(struct log_reader *r, const struct log_mark *m)
+{
+	struct log_block b;
+
+	r->at = m->at - m->used - sizeof(b);
+	r->checksum = m->seed;
+	if (read_block(r, &b) < 0 || b.bytes != m->used || b.checksum != m->checksum)
+		return -EBADMSG;
+	return 0;
+}
+
+int log_reader_return(struct log_reader *r, const struct log_mark *m, struct reason *why)
+{
+	int error = m->used ? reread_block(r, m) : 0;
+
+	r->at = m->at;
+	r->position = m->position;
+	r->checksum = m->checksum;
+	r->seed = m->seed;
+	r->used = m->used;
+	r->next = m->next;
+	r->events = m->events;
+	r->ended = m->ended;
+	return error < 0 ? reason_give(why, -error, "%s: is not any more what it was when it was read first", r->name) : 0;
 }
 
 uint64_t log_reader_left(const struct log_reader *r)

@@ -196,8 +196,11 @@ static void due(struct steering *s, struct vm *vm)
 
 	clock_stop(&vm->clock);
 	vm->mmu->interruptible(&vm->vcpu); /* an access may only be complete then (mmu.h) */
-	if (!vm->console.blocked && !vm_ended(vm))
+	if (!vm->console.blocked && !vm_ended(vm)) {
 		bring_due(r);
+		if (r->follower && !vm_ended(vm))
+			r->follower->look(r->follower, r);
+	}
 	if (vm_ended(vm))
 		return;
 	if (position(r) >= r->until)
@@ -213,14 +216,35 @@ static void idle(struct steering *s, struct vm *vm)
 	diverge(r, position(r), "the guest is halted, and nothing wakes it that did");
 }
 
+bool replayer_rest(struct replayer *r)
+{
+	uint64_t at;
+
+	do {
+		at = position(r);
+		if (boundary_stand(r->vm, r->boundary) < 0)
+			vm_fail(r->vm, "the state of the vCPU cannot be read");
+		if (!vm_ended(r->vm))
+			bring_due(r);
+	} while (!vm_ended(r->vm) && position(r) != at);
+	return !vm_ended(r->vm);
+}
+
+/* It needs no instruction's end: where KVM was let go on to that, it comes between two accesses of the instruction. */
+static bool comes_within(const struct event *e)
+{
+	return e->kind == EVENT_CLOCK || (e->kind == EVENT_EXTERNAL && e->external.source == ACCESS_CONSOLE);
+}
+
 /* What of it has no place but between two instructions was due before. */
 static void before(struct access_tap *t, uint64_t at, const struct access *a)
 {
 	struct replayer *r = of_tap(t);
 
-	while (!vm_ended(r->vm) && r->has_next && r->next.position == at && r->next.kind == EVENT_CLOCK) {
-		bring_step(r);
-		advance(r);
+	while (!vm_ended(r->vm) && r->has_next && r->next.position == at && comes_within(&r->next)) {
+		bring[r->next.kind](r);
+		if (!vm_ended(r->vm))
+			advance(r);
 	}
 	if (!vm_ended(r->vm) && r->has_next && r->next.position <= at && !comes_by_itself(&r->next))
 		diverge(r, at, "the guest goes on where something came to it");
@@ -278,9 +302,9 @@ static bool has_same_paging(const struct replayer *r)
 	return size == r->next.end.size && !memcmp(name, r->next.end.paging, size);
 }
 
-static void ended(struct steering *s, struct vm *vm)
+/* If it ended by itself, that is how it is recorded. */
+static void check_end(struct replayer *r, struct vm *vm)
 {
-	struct replayer *r = of_steering(s);
 	const struct event *e = &r->next;
 	uint64_t ram;
 	bool by_itself = vm->end.kind == VM_EXITED || vm->end.kind == VM_KILLED || vm->end.kind == VM_HOST_LIMIT;
@@ -293,6 +317,15 @@ static void ended(struct steering *s, struct vm *vm)
 		diverge(r, position(r), "the guest ends (%s, code %u), which it did not", vm_end_name(vm->end.kind), vm->end.code);
 	else if (has_same_paging(r) && ram_digest(&vm->mem, &ram) == 0 && ram != e->end.ram)
 		diverge(r, position(r), "RAM is not as it was when the guest ended");
+}
+
+static void ended(struct steering *s, struct vm *vm)
+{
+	struct replayer *r = of_steering(s);
+
+	check_end(r, vm);
+	if (r->follower && r->follower->ended)
+		r->follower->ended(r->follower, r);
 }
 
 static struct json_t *stats(const struct steering *s)
@@ -335,6 +368,27 @@ void replayer_close(struct replayer *r)
 	check_stream_close(&r->checks);
 	log_reader_close(&r->events);
 	free(r->boundary);
+}
+
+void replayer_mark(const struct replayer *r, struct replayer_mark *m)
+{
+	*m = (struct replayer_mark){.next = r->next, .has_next = r->has_next, .digest = r->digest};
+	memcpy(m->last, r->last, sizeof(m->last));
+	log_reader_mark(&r->events, &m->events);
+	check_stream_mark(&r->checks, &m->checks);
+}
+
+int replayer_return(struct replayer *r, const struct replayer_mark *m, struct reason *why)
+{
+	int err = log_reader_return(&r->events, &m->events, why);
+
+	if (err == 0)
+		err = check_stream_return(&r->checks, &m->checks, why);
+	r->next = m->next;
+	r->has_next = m->has_next;
+	r->digest = m->digest;
+	memcpy(r->last, m->last, sizeof(r->last));
+	return err;
 }
 
 int replayer_begin(struct replayer *r, struct vm *vm)

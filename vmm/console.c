@@ -122,6 +122,9 @@ void console_put(void *arg, uint8_t byte)
 
 	if (mem_is_lost(&c->vm->mem))
 		return; /* it may be a zero that stands for what the guest had there */
+	if (c->said++ < c->shown)
+		return;
+	c->shown = c->said;
 	/* One exit brought more than there is room for: nothing is left but to wait in the middle of it. */
 	while (c->used > CONSOLE_BUFFER - MAX_GATHERED)
 		console_wait(c);
@@ -130,6 +133,11 @@ void console_put(void *arg, uint8_t byte)
 		console_flush(c);
 	else if (c->flush.at == CLOCK_NEVER)
 		clock_timer_set(&c->vm->clock, &c->flush, clock_now(&c->vm->clock) + CONSOLE_FLUSH_NS);
+}
+
+void console_rewind(struct console *c, uint64_t said)
+{
+	c->said = said;
 }
 
 size_t console_input(struct console *c, const uint8_t *bytes, size_t size)

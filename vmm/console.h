@@ -38,6 +38,8 @@ struct console {
 	size_t used;
 	bool blocked;	/* the reader took less than we had */
 	bool line_open; /* the last byte gathered was not a newline */
+	uint64_t said;	/* bytes that the guest has sent, by where it stands */
+	uint64_t shown; /* the most that this ever was: what it sends again below this has been shown */
 	uint8_t buffer[CONSOLE_BUFFER];
 
 	/* Single producer (console_input()), single consumer (console_feed()); indexes run freely. */
@@ -51,6 +53,12 @@ void console_destroy(struct console *c);
 
 /* The UART sends a byte; arg is the console. */
 void console_put(void *arg, uint8_t byte);
+
+/*
+ * The guest is put to where it had sent `said` bytes: what it sends again is swallowed. What is gathered stays: it is still to be shown,
+ * once.
+ */
+void console_rewind(struct console *c, uint64_t said);
 
 /* Writes out what is gathered as far as it is taken now, see `blocked`. A failing write ends the VM as the host's failure. */
 void console_flush(struct console *c);

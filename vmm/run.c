@@ -112,10 +112,8 @@ static void turn(struct vm *vm)
 		enter(vm);
 }
 
-void run_vm(struct vm *vm)
+static void run_to_end(struct vm *vm)
 {
-	vcpu_begin_thread(&vm->vcpu);
-	clock_start(&vm->clock);
 	for (;;) {
 		vcpu_take_work(&vm->vcpu);
 		end_if_asked(vm);
@@ -131,8 +129,17 @@ void run_vm(struct vm *vm)
 			turn(vm);
 	}
 	virtio_devices_settle(&vm->virtio);
-	if (vm->steering)
-		vm->steering->ops->ended(vm->steering, vm);
+}
+
+void run_vm(struct vm *vm)
+{
+	vcpu_begin_thread(&vm->vcpu);
+	do {
+		clock_start(&vm->clock);
+		run_to_end(vm);
+		if (vm->steering)
+			vm->steering->ops->ended(vm->steering, vm);
+	} while (!vm_ended(vm)); /* who steers it may have put it back */
 	clock_stop(&vm->clock);
 	vcpu_end_thread(&vm->vcpu);
 }

@@ -21,7 +21,7 @@ struct steering_ops {
 	/* The guest is halted, can be woken, and nothing has come: returns when something may have. */
 	void (*idle)(struct steering *s, struct vm *vm);
 
-	/* The guest has ended; devices and clock are as it left them. */
+	/* The guest has ended; devices and clock are as it left them. May have it go on from elsewhere: then it has not ended. */
 	void (*ended)(struct steering *s, struct vm *vm);
 
 	/* For statistics, while the guest stands still or has ended: what was written down. A new object, or NULL: nothing was. */

@@ -1,0 +1,493 @@
+#include "replay/timeline.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "replay/page_store.h"
+#include "replay/page_versions.h"
+#include "replay/replayer.h"
+#include "replay/vm_state.h"
+#include "snapshot/reason.h"
+#include "snapshot/touched.h"
+#include "vmm/cpu_state.h"
+#include "vmm/dirty.h"
+#include "vmm/ensure.h"
+#include "vmm/log.h"
+#include "vmm/vm.h"
+
+#define BITS 64u
+#define OVERHEAD 32u /* of a checkpoint's allocations, about */
+
+struct checkpoint {
+	uint64_t position;
+	struct page_layer ram;
+	struct vm_state state;
+	uint64_t said; /* console.h */
+	struct replayer_mark mark;
+};
+
+struct timeline {
+	struct vm *vm;
+	struct replayer *replayer;
+	struct timeline_options options;
+	struct page_store store;
+	struct checkpoint **list; /* by position */
+	uint64_t count, room;
+	uint64_t at;	 /* that the guest has gone on from */
+	uint64_t *since; /* pages that were written since, a bit each, by number (mem.h) */
+	uint64_t *wanted; /* room for another such set */
+	struct dirty_consumer consumer;
+	struct dirty_set taken;
+	bool noting;
+	uint64_t bytes; /* that checkpoints take, beside the store */
+	struct timeline_counts counts;
+};
+
+static uint64_t position(const struct timeline *t)
+{
+	return t->vm->vcpu.port.position;
+}
+
+static uint64_t set_words(const struct timeline *t)
+{
+	return (t->vm->mem.size / PAGE_SIZE + BITS - 1) / BITS;
+}
+
+static void add_page(uint64_t *set, uint64_t page)
+{
+	set[page / BITS] |= 1ull << page % BITS;
+}
+
+/* Takes a page out of a set; false: it was not in it. */
+static bool take_page(uint64_t *set, uint64_t page)
+{
+	uint64_t bit = 1ull << page % BITS, had = set[page / BITS] & bit;
+
+	set[page / BITS] &= ~bit;
+	return had;
+}
+
+static void add_layer(uint64_t *set, const struct page_layer *l)
+{
+	for (uint64_t i = 0; i < l->count; i++)
+		add_page(set, l->version[i].page);
+}
+
+/* Calls `found` for each page in the set, ascending, as long as it returns 0; returns what it did. */
+static int each_page(const struct timeline *t, const uint64_t *set, int (*found)(void *arg, uint64_t page), void *arg)
+{
+	int err = 0;
+
+	for (uint64_t word = 0; word < set_words(t); word++) {
+		for (uint64_t left = set[word]; left && err == 0; left &= left - 1)
+			err = found(arg, word * BITS + (uint64_t)__builtin_ctzll(left));
+		if (err)
+			break;
+	}
+	return err;
+}
+
+static int add_range(void *arg, uint64_t gpa, uint64_t size)
+{
+	struct timeline *t = arg;
+	uint64_t page = mem_page_number(&t->vm->mem, gpa);
+
+	for (uint64_t n = 0; n < size / PAGE_SIZE; n++)
+		add_page(t->since, page + n);
+	return 0;
+}
+
+/* Into `since`, what was written until now. */
+static int note_written(struct timeline *t)
+{
+	int err = dirty_take(&t->vm->dirty, &t->consumer, &t->taken);
+
+	return err < 0 ? err : dirty_walk(&t->vm->dirty, &t->taken, add_range, t);
+}
+
+/* Pages that may not be as they were at checkpoint n. */
+static uint64_t *differing(struct timeline *t, uint64_t n)
+{
+	uint64_t from = n < t->at ? n : t->at, to = n < t->at ? t->at : n;
+
+	memcpy(t->wanted, t->since, set_words(t) * sizeof(*t->wanted));
+	while (from++ < to)
+		add_layer(t->wanted, &t->list[from]->ram);
+	return t->wanted;
+}
+
+static void stand_at(struct timeline *t, uint64_t n)
+{
+	memset(t->since, 0, set_words(t) * sizeof(*t->since));
+	t->at = n;
+}
+
+static uint64_t checkpoint_bytes(const struct checkpoint *c)
+{
+	return sizeof(*c) + c->state.size + page_layer_bytes(&c->ram) + OVERHEAD;
+}
+
+static void free_checkpoint(struct timeline *t, struct checkpoint *c)
+{
+	page_layer_free(&c->ram, &t->store);
+	vm_state_free(&c->state);
+	free(c);
+}
+
+struct layer_maker {
+	struct timeline *t;
+	struct page_layer *layer;
+};
+
+static int add_version(void *arg, uint64_t page)
+{
+	const struct layer_maker *m = arg;
+
+	return page_layer_add(m->layer, &m->t->store, page, mem_page_hva(&m->t->vm->mem, page));
+}
+
+/* A checkpoint of the guest as it is, which has these pages. NULL: no memory, which was logged, as was whatever else failed. */
+static struct checkpoint *make_checkpoint(struct timeline *t, const uint64_t *pages)
+{
+	struct checkpoint *c = calloc(1, sizeof(*c));
+	struct layer_maker maker = {t, c ? &c->ram : NULL};
+
+	if (!c) {
+		log_errno(ENOMEM, "checkpoint of a replay");
+		return NULL;
+	}
+	c->position = position(t);
+	c->said = t->vm->console.said;
+	replayer_mark(t->replayer, &c->mark);
+	if (vm_state_save(&c->state, t->vm) == 0) {
+		if (each_page(t, pages, add_version, &maker) == 0)
+			return c;
+		log_errno(ENOMEM, "checkpoint of a replay: RAM");
+	}
+	free_checkpoint(t, c);
+	return NULL;
+}
+
+static int make_room(struct timeline *t)
+{
+	uint64_t room = t->room ? 2 * t->room : 16;
+	struct checkpoint **more;
+
+	if (t->count < t->room)
+		return 0;
+	more = realloc(t->list, room * sizeof(*more));
+	if (!more)
+		return log_errno(ENOMEM, "checkpoint of a replay");
+	t->bytes += (room - t->room) * sizeof(*more);
+	t->list = more;
+	t->room = room;
+	return 0;
+}
+
+static int insert(struct timeline *t, uint64_t n, const uint64_t *pages)
+{
+	struct checkpoint *c;
+
+	if (make_room(t) < 0)
+		return -ENOMEM;
+	c = make_checkpoint(t, pages);
+	if (!c)
+		return -ENOMEM;
+	memmove(&t->list[n + 1], &t->list[n], (t->count - n) * sizeof(*t->list));
+	t->list[n] = c;
+	t->count++;
+	t->bytes += checkpoint_bytes(c);
+	t->counts.taken++;
+	stand_at(t, n);
+	return 0;
+}
+
+static uint64_t all_bytes(const struct timeline *t)
+{
+	return t->bytes + t->store.bytes;
+}
+
+/* The checkpoint goes, which is not the first; what of RAM it had goes to the next one, if there is one. */
+static int drop(struct timeline *t, uint64_t n)
+{
+	struct checkpoint *c = t->list[n], *next = n + 1 < t->count ? t->list[n + 1] : NULL;
+	uint64_t before = checkpoint_bytes(c) + (next ? checkpoint_bytes(next) : 0);
+
+	if (t->at == n)
+		add_layer(t->since, &c->ram);
+	if (next && page_layer_fold(&next->ram, &c->ram, &t->store) < 0)
+		return -ENOMEM;
+	free_checkpoint(t, c);
+	t->bytes -= before - (next ? checkpoint_bytes(next) : 0);
+	t->at -= t->at >= n;
+	t->count--;
+	memmove(&t->list[n], &t->list[n + 1], (t->count - n) * sizeof(*t->list));
+	t->counts.dropped++;
+	return 0;
+}
+
+/* How well a checkpoint is missed: the gap that it would leave, by how far that is from here. */
+static double worth(const struct timeline *t, uint64_t n)
+{
+	uint64_t here = position(t), at = t->list[n]->position, far = here > at ? here - at : at - here;
+
+	return (double)(t->list[n + 1]->position - t->list[n - 1]->position) / (double)(far + 1);
+}
+
+/* The one that is missed least. The first stays; that where the guest stands, and the last, go when there is no other. */
+static uint64_t least(const struct timeline *t)
+{
+	uint64_t found = 0;
+
+	for (uint64_t n = 1; n + 1 < t->count; n++)
+		if (n != t->at && (!found || worth(t, n) < worth(t, found)))
+			found = n;
+	return found ? found : t->count - 1;
+}
+
+static void thin_out(struct timeline *t)
+{
+	while (all_bytes(t) > t->options.room && t->count > 1) {
+		if (drop(t, least(t)) < 0) {
+			log_print(LOG_WARN, "checkpoints of the replay: no memory to make them take less");
+			break;
+		}
+	}
+}
+
+/* The latest that is not after `at`, or the first. */
+static uint64_t find(const struct timeline *t, uint64_t at)
+{
+	uint64_t low = 0, high = t->count;
+
+	while (high - low > 1) {
+		uint64_t middle = low + (high - low) / 2;
+
+		if (t->list[middle]->position <= at)
+			low = middle;
+		else
+			high = middle;
+	}
+	return low;
+}
+
+/* What a page held at checkpoint n; NULL: it was zero. */
+static const struct page_content *content_at(const struct timeline *t, uint64_t n, uint64_t page)
+{
+	const struct page_content *c;
+
+	do
+		c = page_layer_find(&t->list[n]->ram, page);
+	while (!c && n--);
+	return c;
+}
+
+struct comparison {
+	struct timeline *t;
+	uint64_t with;
+	struct reason *why;
+};
+
+static int compare_page(void *arg, uint64_t page)
+{
+	static const uint8_t zeros[PAGE_SIZE];
+	const struct comparison *c = arg;
+	const struct page_content *was = content_at(c->t, c->with, page);
+	const struct mem *m = &c->t->vm->mem;
+	const uint8_t *is = mem_page_hva(m, page);
+
+	if (was ? page_store_is(&c->t->store, was, is) : !memcmp(is, zeros, PAGE_SIZE))
+		return 0;
+	reason_give(c->why, EBADMSG, "RAM is not as it was: the page at 0x%" PRIx64, mem_page_gpa(m, page));
+	return 1;
+}
+
+/* Whether the guest is as it was at checkpoint n. As take(). */
+static int compare(struct timeline *t, uint64_t n, struct reason *why)
+{
+	struct comparison c = {t, n, why};
+	int err = vm_state_compare(&t->list[n]->state, t->vm, why);
+
+	if (err == 0)
+		err = each_page(t, differing(t, n), compare_page, &c);
+	if (err == 0)
+		stand_at(t, n);
+	return err;
+}
+
+int timeline_take(struct timeline *t, struct reason *why)
+{
+	uint64_t n = find(t, position(t));
+	int err = note_written(t);
+
+	if (err < 0)
+		return err;
+	if (t->list[n]->position == position(t))
+		return compare(t, n, why);
+	err = insert(t, n + 1, differing(t, n));
+	if (err == 0)
+		thin_out(t);
+	return err;
+}
+
+bool timeline_due(const struct timeline *t)
+{
+	uint64_t n = find(t, position(t)), passed = position(t) - t->list[n]->position;
+
+	return passed ? t->options.every && passed >= t->options.every : n != t->at;
+}
+
+uint64_t timeline_before(const struct timeline *t, uint64_t at)
+{
+	return t->list[find(t, at)]->position;
+}
+
+static void write_page(struct timeline *t, uint64_t page, const struct page_content *c)
+{
+	void *to = mem_at(&t->vm->mem, mem_page_gpa(&t->vm->mem, page), PAGE_SIZE, MEM_WRITE);
+
+	if (c)
+		page_store_out(&t->store, c, to);
+	else
+		memset(to, 0, PAGE_SIZE);
+}
+
+static int clear_page(void *arg, uint64_t page)
+{
+	write_page(arg, page, NULL);
+	return 0;
+}
+
+/* From that layer back, each page is found in its last version first. */
+static void bring_ram(struct timeline *t, uint64_t n)
+{
+	uint64_t *wanted = differing(t, n);
+
+	for (uint64_t back = n + 1; back-- > 0;) {
+		const struct page_layer *l = &t->list[back]->ram;
+
+		for (uint64_t i = 0; i < l->count; i++)
+			if (take_page(wanted, l->version[i].page))
+				write_page(t, l->version[i].page, l->version[i].content);
+	}
+	each_page(t, wanted, clear_page, t);
+}
+
+static int give_up(struct timeline *t, const char *what)
+{
+	vm_fail(t->vm, "%s", what);
+	return -EIO;
+}
+
+static int bring(struct timeline *t, uint64_t n)
+{
+	const struct checkpoint *c = t->list[n];
+	struct reason why = {0};
+
+	if (note_written(t) < 0)
+		return give_up(t, "what the guest has written cannot be found out");
+	bring_ram(t, n);
+	/* Before the guest's CPU is there: what that writes counts again. */
+	if (dirty_take(&t->vm->dirty, &t->consumer, &t->taken) < 0)
+		return give_up(t, "what the guest has written cannot be found out");
+	stand_at(t, n);
+	t->vm->vcpu.port.position = c->position;
+	console_rewind(&t->vm->console, c->said);
+	if (vm_state_load(&c->state, t->vm) < 0)
+		return give_up(t, "the guest's state cannot be changed");
+	return replayer_return(t->replayer, &c->mark, &why) < 0 ? give_up(t, why.text) : 0;
+}
+
+int timeline_go(struct timeline *t, uint64_t at)
+{
+	t->counts.gone++;
+	return vm_state_leave(t->vm) < 0 ? give_up(t, "the state of the vCPU cannot be read") : bring(t, find(t, at));
+}
+
+void timeline_forget_later(struct timeline *t)
+{
+	while (t->count - 1 > t->at && t->list[t->count - 1]->position > position(t))
+		(void)drop(t, t->count - 1); /* the last: nothing to go to the next */
+}
+
+void timeline_count(const struct timeline *t, struct timeline_counts *counts)
+{
+	*counts = t->counts;
+	counts->count = t->count;
+	counts->bytes = all_bytes(t);
+}
+
+static int begin_noting(struct timeline *t)
+{
+	int err = dirty_set_alloc(&t->vm->dirty, &t->taken);
+
+	if (err == 0)
+		err = dirty_begin(&t->vm->dirty, &t->consumer);
+	t->noting = err == 0;
+	return err;
+}
+
+static int note_touched(struct timeline *t)
+{
+	struct mem *m = &t->vm->mem;
+	struct reason why = {0};
+	int err = 0;
+
+	if (!m->paged && !m->backed)
+		err = touched_walk(m, add_range, t, &why);
+	for (unsigned int i = 0; i < m->region_count && (m->paged || m->backed); i++)
+		add_range(t, m->region[i].gpa, m->region[i].size);
+	return err < 0 ? log_bad(-err, "checkpoint of a replay: %s", why.text) : 0;
+}
+
+static int take_first(struct timeline *t)
+{
+	int err = begin_noting(t);
+
+	if (err == 0)
+		err = note_touched(t);
+	if (err == 0)
+		err = insert(t, 0, t->since);
+	if (err == 0 && all_bytes(t) > t->options.room)
+		err = log_bad(ENOMEM, "checkpoints of the replay: the first takes %" PRIu64 " MiB, more than there is to be used", (all_bytes(t) >> 20) + 1);
+	return err;
+}
+
+int timeline_begin(struct timeline **made, struct vm *vm, struct replayer *r, const struct timeline_options *o)
+{
+	struct timeline *t = calloc(1, sizeof(*t));
+	int err;
+
+	if (!t || page_store_init(&t->store) < 0) {
+		free(t);
+		return log_errno(ENOMEM, "checkpoints of a replay");
+	}
+	t->vm = vm;
+	t->replayer = r;
+	t->options = *o;
+	t->since = calloc(set_words(t), sizeof(*t->since));
+	t->wanted = calloc(set_words(t), sizeof(*t->wanted));
+	t->bytes = sizeof(*t) + 4 * set_words(t) * sizeof(*t->since); /* and two more of the consumer's */
+	err = t->since && t->wanted ? take_first(t) : log_errno(ENOMEM, "checkpoints of a replay");
+	if (err < 0)
+		timeline_end(t);
+	else
+		*made = t;
+	return err;
+}
+
+void timeline_end(struct timeline *t)
+{
+	for (uint64_t n = 0; n < t->count; n++)
+		free_checkpoint(t, t->list[n]);
+	if (t->noting)
+		dirty_end(&t->vm->dirty, &t->consumer);
+	dirty_set_free(&t->taken);
+	page_store_destroy(&t->store);
+	free(t->list);
+	free(t->since);
+	free(t->wanted);
+	free(t);
+}
