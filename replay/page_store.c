@@ -5,6 +5,7 @@
 #include <string.h>
 #include <xxhash.h>
 #include <zstd.h>
+#include <zstd_errors.h>
 
 #include "vmm/ensure.h"
 #include "vmm/mem.h"
@@ -51,7 +52,8 @@ static bool is_zero(const uint8_t *page)
 	return !page[0] && !memcmp(page, page + 1, PAGE_SIZE - 1);
 }
 
-static uint32_t pack(struct page_store *s, const void *page, uint8_t *to)
+/* Returns how many bytes, or -ENOMEM. */
+static int64_t pack(struct page_store *s, const void *page, uint8_t *to)
 {
 	size_t n;
 
@@ -59,7 +61,9 @@ static uint32_t pack(struct page_store *s, const void *page, uint8_t *to)
 		return 0;
 	n = ZSTD_compressCCtx(s->pack, to, PAGE_SIZE - 1, page, PAGE_SIZE, LEVEL);
 	if (!ZSTD_isError(n))
-		return (uint32_t)n;
+		return (int64_t)n;
+	if (ZSTD_getErrorCode(n) != ZSTD_error_dstSize_tooSmall)
+		return -ENOMEM;
 	memcpy(to, page, PAGE_SIZE);
 	return PAGE_SIZE;
 }
@@ -113,15 +117,15 @@ static void grow(struct page_store *s)
 static struct page_content *add(struct page_store *s, uint64_t hash, const void *page)
 {
 	uint8_t packed[PAGE_SIZE];
-	uint32_t size = pack(s, page, packed);
-	struct page_content *c = malloc(sizeof(*c) + size);
+	int64_t size = pack(s, page, packed);
+	struct page_content *c = size < 0 ? NULL : malloc(sizeof(*c) + (size_t)size);
 
 	if (!c)
 		return NULL;
 	if (s->count >= s->buckets)
 		grow(s);
-	*c = (struct page_content){.next = *place(s, hash), .hash = hash, .refs = 1, .size = size};
-	memcpy(c->bytes, packed, size);
+	*c = (struct page_content){.next = *place(s, hash), .hash = hash, .refs = 1, .size = (uint32_t)size};
+	memcpy(c->bytes, packed, (size_t)size);
 	*place(s, hash) = c;
 	s->count++;
 	s->bytes += cost(c);

@@ -11,6 +11,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "replay/check_stream.h"
 #include "replay/log_reader.h"
 #include "replay/log_writer.h"
 #include "snapshot/reason.h"
@@ -144,6 +145,115 @@ static struct reading read_log(const void *bytes, size_t size)
 	close(fd);
 	return g;
 }
+
+/* A reader, or the stream of checks, at one of the places that are gone back to. */
+struct stand {
+	struct log_mark mark;
+	struct event next; /* the one that was read last: its bytes are there again */
+	struct check_mark checks;
+	unsigned int events, check;
+};
+
+#define STANDS 20u
+
+static unsigned int all_checks(uint8_t *to)
+{
+	unsigned int n = 0;
+
+	for (unsigned int i = 0; i < made.events; i++)
+		for (unsigned int k = 0; made.event[i].kind == EVENT_CHECKS && k < made.event[i].checks.count; k++)
+			to[n++] = made.event[i].checks.bytes[k];
+	return n;
+}
+
+static void read_on(struct log_reader *r, struct stand *s, unsigned int count)
+{
+	struct reason why = {0};
+
+	while (count-- && s->events < made.events) {
+		ck_assert_int_eq(log_reader_next(r, &s->next, &why), 1);
+		ck_assert(event_equal(&s->next, &made.event[s->events++]));
+	}
+	if (s->events == made.events)
+		ck_assert_int_eq(log_reader_next(r, &(struct event){0}, &why), 0);
+}
+
+static void check_on(struct check_stream *c, struct stand *s, const uint8_t *checks, unsigned int all, unsigned int count)
+{
+	uint8_t check;
+
+	for (; count-- && s->check < all; s->check++)
+		ck_assert(check_stream_next(c, &check) && check == checks[s->check]);
+	ck_assert(s->check < all || !check_stream_next(c, &check));
+}
+
+/* Back and forth between marks: what comes after each is what came after it. */
+START_TEST(put_back)
+{
+	struct random r = random_start("put_back");
+	uint8_t *checks = malloc(EVENTS * EVENT_CHECKS_MOST);
+
+	for (unsigned int round = 0; round < 10; round++) {
+		struct stand stand[STANDS] = {0}, now = {0};
+		struct reason why = {0};
+		struct check_stream c;
+		struct log_reader reader;
+		int fd = memory_file();
+		unsigned int all;
+
+		make_log(&r, 1 + (unsigned int)random_below(&r, EVENTS));
+		all = all_checks(checks);
+		ck_assert_int_eq(pwrite(fd, made.bytes, made.size, 0), (ssize_t)made.size);
+		ck_assert_int_eq(log_reader_open(&reader, fd, "log", &why), 0);
+		ck_assert_int_eq(check_stream_open(&c, fd, "log", &why), 0);
+		for (unsigned int i = 0; i < 300; i++) {
+			struct stand *s = &stand[random_below(&r, STANDS)];
+
+			log_reader_mark(&reader, &now.mark);
+			check_stream_mark(&c, &now.checks);
+			if (i < STANDS)
+				stand[i] = now;
+			else if (!random_below(&r, 3))
+				*s = now;
+			if (i >= STANDS && random_below(&r, 2)) {
+				now = *s;
+				ck_assert_int_eq(log_reader_return(&reader, &now.mark, &why), 0);
+				ck_assert_int_eq(check_stream_return(&c, &now.checks, &why), 0);
+				ck_assert(!now.events || event_equal(&now.next, &made.event[now.events - 1]));
+			}
+			read_on(&reader, &now, (unsigned int)random_below(&r, 1 + made.events / 8));
+			check_on(&c, &now, checks, all, (unsigned int)random_below(&r, 1 + all / 8));
+		}
+		check_stream_close(&c);
+		log_reader_close(&reader);
+		close(fd);
+	}
+	free(checks);
+}
+END_TEST
+
+/* Somebody has written into the file meanwhile. */
+START_TEST(put_back_changed)
+{
+	struct random r = random_start("put_back_changed");
+	struct stand now = {0};
+	struct reason why = {0};
+	struct log_reader reader;
+	int fd = memory_file();
+
+	make_log(&r, 400);
+	ck_assert_int_eq(pwrite(fd, made.bytes, made.size, 0), (ssize_t)made.size);
+	ck_assert_int_eq(log_reader_open(&reader, fd, "log", &why), 0);
+	read_on(&reader, &now, 3);
+	log_reader_mark(&reader, &now.mark);
+	read_on(&reader, &now, 300);
+	ck_assert_int_eq(pwrite(fd, "?", 1, (off_t)made.block[0] + 30), 1);
+	ck_assert_int_eq(log_reader_return(&reader, &now.mark, &why), -EBADMSG);
+	ck_assert_msg(strstr(why.text, "not any more what it was"), "%s", why.text);
+	log_reader_close(&reader);
+	close(fd);
+}
+END_TEST
 
 START_TEST(come_back)
 {
@@ -369,7 +479,7 @@ END_TEST
 
 int main(void)
 {
-	const TTest *const tests[] = {come_back, cut_off, changed, arranged, of_another, nonsense, headers, full};
+	const TTest *const tests[] = {come_back, put_back, put_back_changed, cut_off, changed, arranged, of_another, nonsense, headers, full};
 
 	return RUN_TESTS("replay_log", tests);
 }
