@@ -1,0 +1,391 @@
+/*
+ * Recorded guests that are put back, and forward, at random moments to checkpoints of theirs, and go on from there: at each checkpoint all
+ * of the guest is what it was there the first time, seen by an eye of the test's own; what they say is said once, and they end as they
+ * did, however often. So in little room, too, where checkpoints go.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+#include <xxhash.h>
+
+#include "ept/ept.h"
+#include "replay/recording_files.h"
+#include "replay/replayer.h"
+#include "replay/timeline.h"
+#include "shadow/shadow.h"
+#include "snapshot/image_reader.h"
+#include "snapshot/reason.h"
+#include "snapshot/restore.h"
+#include "tests/unit/random.h"
+#include "tests/vm/directory.h"
+#include "tests/vm/effort.h"
+#include "tests/vm/modes.h"
+#include "tests/vm/snapshot_place.h"
+#include "tests/vm/suite.h"
+#include "vmm/cpu_state.h"
+#include "vmm/kvm.h"
+#include "vmm/program.h"
+#include "vmm/run.h"
+#include "vmm/state.h"
+
+#define SEEN_MOST 20000u
+#define LITTLE_ROOM 40000u /* bytes beside the first checkpoint: two or three more */
+
+static const struct guest {
+	const char *words, *input;
+} guests[] = {
+	{"@echo", "one\ntwo\nexit 17\n"},
+	{"@clock -- 20 1000", ""},
+	{"@procs", ""},
+	{"@memory -- pause=1", ""},
+	{"@compute -- 10", ""},
+	{"@compute -- sse 3", ""},
+	{"@ports", ""},
+	{"@accesses", ""},
+	{"@frames", ""},
+	{"@shell", "hello a b\nticks\nbogus\ntime\nprocs\nexit 3\n"},
+	{"--virtio-console @disk -- console", "first\nsecond\n"},
+	{"@disk -- entropy", ""},
+	{"@hostile -- triple-fault", ""},
+	{"@hostile -- interrupt-storm 20", ""},
+	{"@hostile -- pit-garbage 2000", ""},
+	{"@hostile -- rtc-garbage 2000", ""},
+	{"@solo5-hello", ""},
+};
+
+#define GUESTS (sizeof(guests) / sizeof(*guests))
+
+/* All of a guest in numbers. */
+struct sight {
+	uint64_t position, ram, cpu, devices;
+};
+
+struct walk {
+	struct replay_follower follower;
+	struct steerer steerer;
+	struct replayer replayer;
+	struct timeline *timeline;
+	struct timeline_options options;
+	struct timeline_counts counts; /* at last */
+	bool little; /* room */
+	struct random *random;
+	const char *what;
+	unsigned int jumps, ends; /* that are left */
+	uint64_t furthest;
+	struct sight *seen; /* by position; where there was a checkpoint */
+	unsigned int count, compared;
+	struct vm_end end; /* the first time */
+	uint64_t end_position, end_ram;
+};
+
+static uint64_t ram_of(struct vm *vm)
+{
+	uint64_t digest = 0;
+
+	for (unsigned int i = 0; i < vm->mem.region_count; i++)
+		digest = XXH3_64bits_withSeed(vm->mem.region[i].hva, vm->mem.region[i].size, digest);
+	return digest;
+}
+
+/* Registers that say something in each mode and on each host. */
+static uint64_t cpu_of(struct vm *vm)
+{
+	struct cpu_state cs;
+	uint64_t word[CPU_GPR_COUNT + 9];
+
+	ck_assert_int_eq(vm_settle(vm, &cs), 0);
+	ck_assert(!vm_ended(vm));
+	memcpy(word, cs.gpr, sizeof(cs.gpr));
+	memcpy(word + CPU_GPR_COUNT, (uint64_t[]){cs.rip, cs.rflags, cs.cr0, cs.cr2, cs.cr3, cs.cr4, cs.efer, cs.halted, cs.interrupt.valid},
+	       9 * sizeof(uint64_t));
+	return XXH3_64bits(word, sizeof(word));
+}
+
+static uint64_t devices_of(struct vm *vm)
+{
+	struct state s;
+	uint64_t digest;
+
+	state_save_init(&s);
+	clock_visit(&vm->clock, &s);
+	bus_visit(&vm->bus, &s);
+	ck_assert_ptr_null(state_error(&s));
+	digest = XXH3_64bits(s.bytes, s.size);
+	state_free(&s);
+	return digest;
+}
+
+static struct sight look_at(struct vm *vm)
+{
+	uint64_t cpu = cpu_of(vm); /* first: the guest stands still then */
+
+	return (struct sight){vm->vcpu.port.position, ram_of(vm), cpu, devices_of(vm)};
+}
+
+static struct sight *find_sight(struct walk *w, uint64_t position)
+{
+	for (unsigned int i = 0; i < w->count; i++)
+		if (w->seen[i].position == position)
+			return &w->seen[i];
+	return NULL;
+}
+
+/* As it was here the first time; if it is the first time, it is noted. */
+static void compare(struct walk *w, struct vm *vm)
+{
+	struct sight is = look_at(vm), *was = find_sight(w, is.position);
+
+	if (!was) {
+		ck_assert_uint_lt(w->count, SEEN_MOST);
+		w->seen[w->count++] = is;
+		return;
+	}
+	w->compared++;
+	ck_assert_msg(was->ram == is.ram && was->cpu == is.cpu && was->devices == is.devices, "%s: position %" PRIu64 ":%s%s%s", w->what,
+		      is.position, was->ram == is.ram ? "" : " RAM", was->cpu == is.cpu ? "" : " registers",
+		      was->devices == is.devices ? "" : " devices");
+}
+
+static void assert_room(const struct walk *w)
+{
+	struct timeline_counts c;
+
+	timeline_count(w->timeline, &c);
+	ck_assert_msg(c.bytes <= w->options.room, "%s: %" PRIu64 " bytes", w->what, c.bytes);
+	ck_assert_uint_eq(timeline_before(w->timeline, 0), w->replayer.begun);
+}
+
+static void jump(struct walk *w, struct vm *vm)
+{
+	uint64_t to = w->replayer.begun + random_below(w->random, w->furthest - w->replayer.begun + 2);
+
+	ck_assert_int_eq(timeline_go(w->timeline, to), 0);
+	ck_assert(!vm_ended(vm));
+	ck_assert_uint_eq(vm->vcpu.port.position, timeline_before(w->timeline, to));
+	ck_assert_ptr_nonnull(find_sight(w, vm->vcpu.port.position));
+	compare(w, vm);
+}
+
+static void take(struct walk *w, struct vm *vm)
+{
+	struct reason why = {0};
+	int r = timeline_take(w->timeline, &why);
+
+	ck_assert_msg(r == 0, "%s: position %" PRIu64 ": %s", w->what, vm->vcpu.port.position, why.text);
+	compare(w, vm);
+	assert_room(w);
+}
+
+/* Little room is what the first checkpoint needs, which has to be there, and some more. */
+static void begin_timeline(struct walk *w, struct replayer *r)
+{
+	struct timeline_counts c;
+
+	ck_assert_int_eq(timeline_begin(&w->timeline, r->vm, r, &w->options), 0);
+	if (w->little) {
+		timeline_count(w->timeline, &c);
+		timeline_end(w->timeline);
+		w->options.room = c.bytes - 1;
+		ck_assert_int_eq(timeline_begin(&w->timeline, r->vm, r, &w->options), -ENOMEM);
+		w->options.room = c.bytes + LITTLE_ROOM;
+		ck_assert_int_eq(timeline_begin(&w->timeline, r->vm, r, &w->options), 0);
+	}
+	compare(w, r->vm);
+}
+
+static void look(struct replay_follower *f, struct replayer *r)
+{
+	struct walk *w = (struct walk *)((char *)f - offsetof(struct walk, follower));
+
+	if (!w->timeline) {
+		if (replayer_rest(r))
+			begin_timeline(w, r);
+	} else if (timeline_due(w->timeline) && replayer_rest(r)) {
+		take(w, r->vm);
+	}
+	if (r->vm->vcpu.port.position > w->furthest)
+		w->furthest = r->vm->vcpu.port.position;
+	if (!vm_ended(r->vm) && w->jumps && !random_below(w->random, 40)) {
+		w->jumps--;
+		jump(w, r->vm);
+	}
+}
+
+static void ended(struct replay_follower *f, struct replayer *r)
+{
+	struct walk *w = (struct walk *)((char *)f - offsetof(struct walk, follower));
+	struct vm *vm = r->vm;
+
+	if (!w->end.kind) {
+		w->end = vm->end;
+		w->end_position = vm->vcpu.port.position;
+		w->end_ram = ram_of(vm);
+	}
+	ck_assert_msg(vm->end.kind == w->end.kind && vm->end.code == w->end.code && !strcmp(vm->end.reason, w->end.reason) &&
+		      vm->vcpu.port.position == w->end_position && ram_of(vm) == w->end_ram, "%s: ended: %s", w->what, vm->end.reason);
+	if (w->ends) {
+		w->ends--;
+		jump(w, vm);
+	}
+}
+
+static int begin(struct steerer *s, struct vm *vm)
+{
+	struct walk *w = (struct walk *)((char *)s - offsetof(struct walk, steerer));
+
+	w->replayer.follower = &w->follower;
+	return replayer_begin(&w->replayer, vm);
+}
+
+struct said {
+	char *text;
+	size_t size;
+	int status;
+};
+
+static void read_output(struct said *s, int fd)
+{
+	s->size = (size_t)lseek(fd, 0, SEEK_END);
+	s->text = calloc(1, s->size + 1);
+	ck_assert_int_eq(pread(fd, s->text, s->size, 0), (ssize_t)s->size);
+}
+
+/* A VM of the snapshot that the recording begins with, steered by the walk to its end. */
+static struct said run_walk(struct walk *w, const struct image_reader *reader, const struct mmu_ops *mmu)
+{
+	const struct solo5_options none = {0};
+	struct said said;
+	struct disk disks[DISK_MAX];
+	struct restore restore;
+	struct kvm kvm;
+	struct vm_config config = {.kvm = &kvm, .mmu = mmu, .steerer = &w->steerer, .disks = disks, .console.fd = memfd_create("output", MFD_CLOEXEC)};
+	struct vm *vm = calloc(1, sizeof(*vm));
+
+	ck_assert_int_eq(kvm_open(&kvm), 0);
+	ck_assert_int_eq(vcpu_init_process(), 0);
+	ck_assert_int_eq(restore_open(&restore, reader, &none, false), 0);
+	config.disk_count = reader->sn.machine.disk_count;
+	for (uint32_t i = 0; i < config.disk_count; i++)
+		disk_make_absent(&disks[i], reader->sn.machine.disk[i].path, reader->sn.machine.disk[i].use);
+	restore_configure(&restore, &config);
+	ck_assert_int_eq(vm_create(vm, &config), 0);
+	run_vm(vm);
+	vcpu_close_mailbox(&vm->vcpu);
+	said.status = vm_end_status(&vm->end);
+	timeline_count(w->timeline, &w->counts);
+	timeline_end(w->timeline);
+	vm_destroy(vm);
+	read_output(&said, config.console.fd);
+	close(config.console.fd);
+	restore_close(&restore);
+	kvm_close(&kvm);
+	free(vm);
+	return said;
+}
+
+static struct said replay(struct walk *w, const char *directory, bool shadow)
+{
+	static const struct mmu_ops *const mmus[] = {&ept_mmu, &shadow_mmu, NULL};
+	static const struct program program = {.mmus = mmus, .host_mmu = "unknown"};
+	struct image_reader reader;
+	struct reason why = {0};
+	char name[PATH_MAX], start[PATH_MAX];
+	struct said said;
+	bool partial;
+	int fd = recording_open_log(directory, name, &partial, &why);
+
+	ck_assert_msg(fd >= 0, "%s", why.text);
+	ck_assert_int_eq(recording_file(start, directory, RECORDING_START, &why), 0);
+	ck_assert_msg(image_reader_open(&reader, start, &why) == 0, "%s", why.text);
+	ck_assert_int_eq(replayer_open(&w->replayer, &program, fd, name, REPLAYER_TO_THE_END, &why), 0);
+	w->follower = (struct replay_follower){look, ended};
+	w->steerer.begin = begin;
+	w->seen = calloc(SEEN_MOST, sizeof(*w->seen));
+	said = run_walk(w, &reader, shadow ? &shadow_mmu : &ept_mmu);
+	free(w->seen);
+	replayer_close(&w->replayer);
+	image_reader_close(&reader);
+	close(fd);
+	return said;
+}
+
+static void type(struct child *c, const char *input, struct random *r)
+{
+	size_t size = strlen(input), n;
+
+	for (; size; input += n, size -= n) {
+		n = 1 + random_below(r, size);
+		child_send(c, input, n);
+		child_linger(c, (unsigned int)random_below(r, 20));
+	}
+	child_close_input(c);
+}
+
+static struct outcome record(const struct snapshot_place *p, const struct guest *g, struct random *r)
+{
+	char line[600];
+	struct spawn s = {.line = line};
+	struct child c;
+
+	snprintf(line, sizeof(line), "run --mmu %s --mem 8M --record %s/r %s", mmu_is_shadow() ? "shadow" : "ept", p->control.directory, g->words);
+	c = child_start(&s);
+	type(&c, g->input, r);
+	return child_end(&c);
+}
+
+static void assert_said(const struct said *s, const struct outcome *o, const char *what)
+{
+	ck_assert_msg(s->status == o->status && s->size == o->out.size && !memcmp(s->text, o->out.data, s->size), "%s: status %d, not %d: '%s', not '%s'",
+		      what, s->status, o->status, s->text, o->out.data);
+}
+
+/* Returns how many checkpoints went for want of room. */
+static uint64_t wander(const char *directory, const struct guest *g, const struct outcome *first, struct random *r, bool shadow, bool little)
+{
+	struct walk w = {
+		.options = {1 + random_below(r, random_below(r, 3) ? 40 : 400), TIMELINE_ROOM}, .little = little, .random = r, .what = g->words,
+		.jumps = effort(20, 6), .ends = effort(4, 2),
+	};
+	struct said said = replay(&w, directory, shadow);
+
+	assert_said(&said, first, g->words);
+	ck_assert_uint_ge(w.compared, effort(4, 2));
+	ck_assert(little || !w.counts.dropped);
+	free(said.text);
+	return w.counts.dropped;
+}
+
+START_TEST(test_guests)
+{
+	struct random r = random_start("timeline");
+	uint64_t dropped = 0;
+
+	for (size_t i = 0; i < GUESTS; i++) {
+		struct snapshot_place p = make_snapshot_place();
+		struct outcome first = record(&p, &guests[i], &r);
+		char directory[PATH_MAX];
+
+		snprintf(directory, sizeof(directory), "%s/r", p.control.directory);
+		wander(directory, &guests[i], &first, &r, mmu_is_shadow(), false);
+		dropped += wander(directory, &guests[i], &first, &r, mmu_is_shadow(), true);
+		wander(directory, &guests[i], &first, &r, !mmu_is_shadow(), false);
+		outcome_free(&first);
+		leave_snapshot_place(&p);
+	}
+	ck_assert_uint_gt(dropped, 100);
+}
+END_TEST
+
+int main(void)
+{
+	const TTest *const tests[] = {test_guests};
+
+	return RUN_TESTS("timeline", tests);
+}
