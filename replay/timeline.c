@@ -36,6 +36,7 @@ struct timeline {
 	struct checkpoint **list; /* by position */
 	uint64_t count, room;
 	uint64_t at;	 /* that the guest has gone on from */
+	uint64_t tried;	 /* position of the last that was asked for: there may not have been room for it */
 	uint64_t *since; /* pages that were written since, a bit each, by number (mem.h) */
 	uint64_t *wanted; /* room for another such set */
 	struct dirty_consumer consumer;
@@ -322,6 +323,7 @@ int timeline_take(struct timeline *t, struct reason *why)
 	uint64_t n = find(t, position(t));
 	int err = note_written(t);
 
+	t->tried = position(t);
 	if (err < 0)
 		return err;
 	if (t->list[n]->position == position(t))
@@ -334,9 +336,13 @@ int timeline_take(struct timeline *t, struct reason *why)
 
 bool timeline_due(const struct timeline *t)
 {
-	uint64_t n = find(t, position(t)), passed = position(t) - t->list[n]->position;
+	uint64_t here = position(t), n = find(t, here), last = t->list[n]->position;
 
-	return passed ? t->options.every && passed >= t->options.every : n != t->at;
+	if (here == last)
+		return n != t->at;
+	if (t->tried > last && t->tried <= here)
+		last = t->tried;
+	return t->options.every && here - last >= t->options.every;
 }
 
 uint64_t timeline_before(const struct timeline *t, uint64_t at)
