@@ -27,8 +27,8 @@ static const struct argp_option options[] = {
 	{"mmu", RUN_KEY_MMU, "MODE", 0, "Who translates guest addresses, whichever mode it was recorded in (default: ept)", 0},
 	{"until", KEY_UNTIL, "POSITION", 0, "End when the guest has made so many accesses", 0},
 	{"twice", KEY_TWICE, NULL, 0, "Put the guest back when it has ended, have it do all once more, and compare registers, devices and RAM", 0},
-	{"checkpoint-every", KEY_EVERY, "N", 0, "Compare every N positions (default: 1000)", 0},
-	{"checkpoint-room", KEY_ROOM, "SIZE", 0, "Memory that checkpoints may take: K, M, G or T (default: 256M)", 0},
+	{"checkpoint-every", KEY_EVERY, "N", 0, "With --twice: compare every N accesses (default: 1000)", 0},
+	{"checkpoint-room", KEY_ROOM, "SIZE", 0, "Memory that they may take (default: 256M)", 0},
 	{"console", RUN_KEY_CONSOLE, "WHERE", 0, "Guest's output: stdio, file:FILE or none (default: stdio)", 0},
 	{"control", RUN_KEY_CONTROL, "SOCKET", 0, "Make a Unix socket through which `penumbra ctl` steers the guest", 0},
 	{"timeout", RUN_KEY_TIMEOUT, "S", 0, "Kill a guest that has not ended after S seconds", 0},
@@ -43,6 +43,7 @@ static const char doc[] =
 	"time in which it waited is left out. Each access it makes is compared with the recording, and so are its registers wherever an "
 	"interrupt came. Where it does something else the replay ends, with exit status 124, and says where that was, what the guest did, and "
 	"what it had done before.\n\n"
+	"With --twice registers, devices and RAM are compared, too, with what they were the first time.\n\n"
 	"A recording that was cut off, because whoever recorded it was killed, is replayed as far as it goes.\n\n"
 	"Examples:\n"
 	"  penumbra run --record rec build/guest/shell\n"
@@ -80,7 +81,7 @@ static int set_every(struct replay *r, const char *arg)
 
 static int set_room(struct replay *r, const char *arg)
 {
-	if (option_size(arg, &r->twice.options.room) < 0)
+	if (option_size(arg, &r->twice.options.room) < 0 || !r->twice.options.room)
 		return option_bad("replay", "checkpoint-room", arg, "give a size, like 64M");
 	return 0;
 }
@@ -107,6 +108,19 @@ static error_t on_key(int key, char *arg, struct argp_state *state)
 	return err < 0 ? -err : err;
 }
 
+static int check_checkpoints(const struct replay *r)
+{
+	if (r->is_twice || !(r->twice.options.every || r->twice.options.room))
+		return 0;
+	return log_bad(EINVAL, "replay: --checkpoint-every and --checkpoint-room are for --twice");
+}
+
+static void add_defaults(struct timeline_options *o)
+{
+	o->every = o->every ? o->every : TWICE_EVERY;
+	o->room = o->room ? o->room : TIMELINE_ROOM;
+}
+
 static int parse(struct replay *r, int argc, char **argv)
 {
 	static const struct argp argp = {options, on_key, "DIR", doc, NULL, NULL, NULL};
@@ -114,6 +128,9 @@ static int parse(struct replay *r, int argc, char **argv)
 
 	if (err == 0 && !r->run.image)
 		err = log_bad(EINVAL, "replay: no directory named; try `penumbra replay --help`");
+	if (err == 0)
+		err = check_checkpoints(r);
+	add_defaults(&r->twice.options);
 	return err == 0 ? overwrite_check(&r->run) : err;
 }
 
@@ -199,7 +216,7 @@ static int run_recording(struct replay *r)
 
 int cmd_replay(const struct program *p, int argc, char **argv)
 {
-	struct replay r = {.program = p, .steerer.begin = begin, .replayer.until = REPLAYER_TO_THE_END, .twice.options = {TWICE_EVERY, TIMELINE_ROOM}};
+	struct replay r = {.program = p, .steerer.begin = begin, .replayer.until = REPLAYER_TO_THE_END};
 	int status = EXIT_BAD;
 
 	run_options_init(&r.run, p, "replay");

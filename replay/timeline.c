@@ -457,7 +457,8 @@ static int take_first(struct timeline *t)
 	if (err == 0)
 		err = insert(t, 0, t->since);
 	if (err == 0 && all_bytes(t) > t->options.room)
-		err = log_bad(ENOMEM, "checkpoints of the replay: the first takes %" PRIu64 " MiB, more than there is to be used", (all_bytes(t) >> 20) + 1);
+		err = log_bad(ENOMEM, "%s: the first checkpoint takes %" PRIu64 " KiB, and there is room for %" PRIu64, t->replayer->name,
+			      (all_bytes(t) >> 10) + 1, t->options.room >> 10);
 	return err;
 }
 

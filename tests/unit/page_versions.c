@@ -151,7 +151,7 @@ START_TEST(as_copied)
 {
 	struct random r = random_start("as_copied");
 
-	for (unsigned int round = 0; round < effort(20, 4); round++) {
+	for (unsigned int round = 0; round < effort(8, 2); round++) {
 		struct world w = {.count = 0};
 		uint64_t bytes;
 

@@ -78,7 +78,7 @@ struct walk {
 	uint64_t first;	 /* that it takes */
 	struct random *random;
 	const char *what;
-	unsigned int jumps, ends; /* that are left */
+	unsigned int jumps, ends, spoils; /* that are left */
 	uint64_t furthest;
 	struct sight *seen; /* by position; where there was a checkpoint */
 	unsigned int count, compared;
@@ -174,10 +174,73 @@ static void jump(struct walk *w, struct vm *vm)
 	compare(w, vm);
 }
 
+/* Something that the guest does not look at. */
+static void spoil_ram(struct vm *vm)
+{
+	uint8_t *page = mem_at(&vm->mem, 0x3f0000, PAGE_SIZE, MEM_WRITE);
+
+	page[100] ^= 1;
+}
+
+static void spoil_cpu(struct vm *vm)
+{
+	struct cpu_state cs;
+
+	ck_assert_int_eq(vm_settle(vm, &cs), 0);
+	cs.dr[1] ^= 0x1000;
+	ck_assert_int_eq(vm_go_on_from(vm, &cs), 0);
+}
+
+static void spoil_devices(struct vm *vm)
+{
+	vm->rtc.cmos[0x50] ^= 1;
+}
+
+static const struct {
+	void (*spoil)(struct vm *vm);
+	const char *said;
+} spoils[] = {
+	{spoil_ram, "RAM is not as it was: the page at 0x3f0000"},
+	{spoil_cpu, "control or system registers are not as they were"},
+	{spoil_devices, "devices are not as they were"},
+};
+
+#define SPOILS (sizeof(spoils) / sizeof(*spoils))
+
+/* Back to the first checkpoint, where all is as it was, and something is done that was not done. */
+static void spoil(struct walk *w, struct vm *vm)
+{
+	ck_assert_int_eq(timeline_go(w->timeline, 0), 0);
+	compare(w, vm);
+	if (w->spoils)
+		spoils[w->spoils - 1].spoil(vm);
+}
+
+/* It is found at the next checkpoint, and nothing is done about it. */
+static void find_spoiled(struct walk *w, struct vm *vm)
+{
+	struct timeline_counts before, after;
+	struct reason why = {0};
+
+	timeline_count(w->timeline, &before);
+	ck_assert_int_eq(timeline_take(w->timeline, &why), 1);
+	timeline_count(w->timeline, &after);
+	ck_assert(!memcmp(&before, &after, sizeof(before)));
+	ck_assert_msg(strstr(why.text, spoils[w->spoils - 1].said), "%s", why.text);
+	w->spoils--;
+	spoil(w, vm);
+}
+
 static void take(struct walk *w, struct vm *vm)
 {
 	struct reason why = {0};
-	int r = timeline_take(w->timeline, &why);
+	int r;
+
+	if (w->end.kind && w->spoils) {
+		find_spoiled(w, vm);
+		return;
+	}
+	r = timeline_take(w->timeline, &why);
 
 	ck_assert_msg(r == 0, "%s: position %" PRIu64 ": %s", w->what, vm->vcpu.port.position, why.text);
 	compare(w, vm);
@@ -232,7 +295,9 @@ static void ended(struct replay_follower *f, struct replayer *r)
 	}
 	ck_assert_msg(vm->end.kind == w->end.kind && vm->end.code == w->end.code && !strcmp(vm->end.reason, w->end.reason) &&
 		      vm->vcpu.port.position == w->end_position && ram_of(vm) == w->end_ram, "%s: ended: %s", w->what, vm->end.reason);
-	if (w->ends) {
+	if (w->spoils) {
+		spoil(w, vm);
+	} else if (w->ends) {
 		w->ends--;
 		jump(w, vm);
 	}
@@ -414,9 +479,67 @@ START_TEST(test_guests)
 }
 END_TEST
 
+START_TEST(test_spoiled)
+{
+	struct random r = random_start("spoiled");
+	struct snapshot_place p = make_snapshot_place();
+	struct outcome first = record(&p, &guests[0], &r);
+	char directory[PATH_MAX];
+	struct walk w = {.options = {5, TIMELINE_ROOM}, .little = ENOUGH, .random = &r, .what = "spoiled", .spoils = SPOILS};
+	struct said said;
+
+	snprintf(directory, sizeof(directory), "%s/r", p.control.directory);
+	said = replay(&w, directory, mmu_is_shadow());
+	assert_said(&said, &first, "spoiled");
+	ck_assert_uint_eq(w.spoils, 0);
+	ck_assert_uint_ge(w.compared, SPOILS + 1);
+	free(said.text);
+	outcome_free(&first);
+	leave_snapshot_place(&p);
+}
+END_TEST
+
+static struct outcome replay_by_program(const struct snapshot_place *p, const char *words)
+{
+	char line[400];
+
+	snprintf(line, sizeof(line), "replay --mmu %s %s %s/r", mmu_is_shadow() ? "shadow" : "ept", words, p->control.directory);
+	return spawn_line(line, "");
+}
+
+static void assert_twice(const struct snapshot_place *p, const struct outcome *first, const char *words, int status, const char *said)
+{
+	struct outcome o = replay_by_program(p, words);
+
+	ck_assert_msg(o.status == status && strstr(o.err.data, said), "%s: %d '%s'", words, o.status, o.err.data);
+	ck_assert_msg(!strncmp(first->out.data, o.out.data, o.out.size) && (status != first->status || o.out.size == first->out.size), "%s: '%s'", words,
+		      o.out.data);
+	outcome_free(&o);
+}
+
+/* The user's way. */
+START_TEST(test_twice)
+{
+	struct random r = random_start("twice");
+	struct snapshot_place p = make_snapshot_place();
+	struct outcome first = record(&p, &guests[0], &r);
+
+	assert_twice(&p, &first, "--log=info --twice", 17, "replayed twice; 0 checkpoints compared");
+	assert_twice(&p, &first, "--log=info --twice --checkpoint-every 20", 17, "checkpoints compared");
+	assert_twice(&p, &first, "--log=info --twice --checkpoint-every 1 --until 20", 0, "replayed: at position 20, as --until says");
+	assert_twice(&p, &first, "--twice --checkpoint-room 10K", 125, "the first checkpoint takes");
+	assert_twice(&p, &first, "--twice --checkpoint-room 0K", 125, "give a size");
+	assert_twice(&p, &first, "--twice --checkpoint-every 0", 125, "give a number from 1");
+	assert_twice(&p, &first, "--checkpoint-every 5", 125, "are for --twice");
+	assert_twice(&p, &first, "--checkpoint-room 5M", 125, "are for --twice");
+	outcome_free(&first);
+	leave_snapshot_place(&p);
+}
+END_TEST
+
 int main(void)
 {
-	const TTest *const tests[] = {test_guests};
+	const TTest *const tests[] = {test_guests, test_spoiled, test_twice};
 
 	return RUN_TESTS("timeline", tests);
 }
