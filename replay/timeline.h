@@ -9,9 +9,9 @@
  * 2. A page that is not in `since` (timeline.c) holds what it held at the checkpoint `at`; nothing is known of the others.
  * 3. Going somewhere writes only pages that are in `since`, or have a version between `at` and there.
  * 4. What is replayed is the same each time, so checkpoints that are later than the guest stay good, until somebody changes the guest.
- * 5. The first checkpoint stays. Where room is short, that one goes whose neighbours are closest to each other, by its distance to the
- *    newest: spacing stays dense near the newest, and grows exponentially into the past. What it held of RAM goes to the next one
- *    (page_versions.h), so each that stays is whole.
+ * 5. The first checkpoint stays. Where room is short, that one goes whose neighbours are closest to each other, by its distance from where
+ *    the guest stands: spacing stays dense near that, and grows exponentially away from it. The last goes when there is no other, and that
+ *    which the guest has just gone on from after it. What one held of RAM goes to the next (page_versions.h), so each that stays is whole.
  * 6. What the guest shows is shown once (console_rewind()).
  *
  * All functions: the vCPU's thread, between guest runs.
@@ -54,7 +54,10 @@ void timeline_end(struct timeline *t);
  */
 int timeline_take(struct timeline *t, struct reason *why);
 
-/* Whether spacing asks for a checkpoint of this position, or there is one of it already that the guest has not been compared with. */
+/*
+ * Whether spacing asks for a checkpoint of this position, or there is one of it already that the guest has not been compared with. Where
+ * there was no room for one, or it failed, the next is as far behind that.
+ */
 bool timeline_due(const struct timeline *t);
 
 /* Position of the latest checkpoint that is not after `position`; of the first, if all are. */

@@ -140,7 +140,10 @@ int vm_state_compare(const struct vm_state *was, struct vm *vm, struct reason *w
 	return err;
 }
 
-/* What is half done may be any number of accesses: no device is there while they are completed. */
+/*
+ * What is half done may be any number of accesses: no device is there while they are completed. The vCPU's state is not asked for, which
+ * one that has ended may not have; what the backend has put into RAM it takes out when it is detached, by vm_go_on_from().
+ */
 int vm_state_leave(struct vm *vm)
 {
 	struct access_tap *tap = vm->vcpu.port.tap;

@@ -38,6 +38,36 @@
 #define SEEN_MOST 20000u
 #define ENOUGH UINT64_MAX
 
+/* The allocation that fails, counted down; 0 = none does. Only the test's own thread runs then. */
+static unsigned int fails_in;
+
+static bool fails(void)
+{
+	return fails_in && !--fails_in;
+}
+
+void *__real_malloc(size_t size);
+void *__real_calloc(size_t count, size_t size);
+void *__real_realloc(void *p, size_t size);
+void *__wrap_malloc(size_t size);
+void *__wrap_calloc(size_t count, size_t size);
+void *__wrap_realloc(void *p, size_t size);
+
+void *__wrap_malloc(size_t size)
+{
+	return fails() ? NULL : __real_malloc(size);
+}
+
+void *__wrap_calloc(size_t count, size_t size)
+{
+	return fails() ? NULL : __real_calloc(count, size);
+}
+
+void *__wrap_realloc(void *p, size_t size)
+{
+	return fails() ? NULL : __real_realloc(p, size);
+}
+
 static const struct guest {
 	const char *words, *input;
 } guests[] = {
@@ -81,7 +111,7 @@ struct walk {
 	unsigned int jumps, ends, spoils; /* that are left */
 	uint64_t furthest;
 	struct sight *seen; /* by position; where there was a checkpoint */
-	unsigned int count, compared;
+	unsigned int count, compared, short_of_memory;
 	struct vm_end end; /* the first time */
 	uint64_t end_position, end_ram;
 };
@@ -231,6 +261,23 @@ static void find_spoiled(struct walk *w, struct vm *vm)
 	spoil(w, vm);
 }
 
+/* The host has no memory in the middle of it: there is no checkpoint then, and the others are as they were. */
+static void take_without_memory(struct walk *w)
+{
+	struct timeline_counts before, after;
+	struct reason why = {0};
+	int r;
+
+	timeline_count(w->timeline, &before);
+	fails_in = 1 + (unsigned int)random_below(w->random, 12);
+	r = timeline_take(w->timeline, &why);
+	fails_in = 0;
+	timeline_count(w->timeline, &after);
+	ck_assert_msg(r == 0 || r == -ENOMEM, "%s", why.text);
+	ck_assert(r == 0 || (before.count == after.count && before.taken == after.taken));
+	w->short_of_memory += r < 0;
+}
+
 static void take(struct walk *w, struct vm *vm)
 {
 	struct reason why = {0};
@@ -240,8 +287,9 @@ static void take(struct walk *w, struct vm *vm)
 		find_spoiled(w, vm);
 		return;
 	}
+	if (w->little == ENOUGH && !random_below(w->random, 4))
+		take_without_memory(w);
 	r = timeline_take(w->timeline, &why);
-
 	ck_assert_msg(r == 0, "%s: position %" PRIu64 ": %s", w->what, vm->vcpu.port.position, why.text);
 	compare(w, vm);
 	assert_room(w);
@@ -421,7 +469,7 @@ static uint64_t spacing(struct random *r, uint64_t positions)
 
 /* Returns what all checkpoints but the first took, at last; *dropped: how many went for want of room. */
 static uint64_t wander(const char *directory, const struct guest *g, const struct outcome *first, struct random *r, bool shadow, uint64_t little,
-		       uint64_t positions, uint64_t *dropped)
+		       uint64_t positions, uint64_t *dropped, unsigned int *short_of_memory)
 {
 	struct walk w = {
 		.options = {spacing(r, positions), TIMELINE_ROOM}, .little = little, .random = r, .what = g->words,
@@ -433,6 +481,7 @@ static uint64_t wander(const char *directory, const struct guest *g, const struc
 	ck_assert_uint_ge(w.compared, effort(2, 1));
 	ck_assert(little != ENOUGH || !w.counts.dropped);
 	*dropped += w.counts.dropped;
+	*short_of_memory += w.short_of_memory;
 	free(said.text);
 	return w.counts.bytes - w.first;
 }
@@ -459,6 +508,7 @@ static uint64_t recorded_positions(const char *directory)
 START_TEST(test_guests)
 {
 	struct random r = random_start("timeline");
+	unsigned int short_of_memory = 0;
 	uint64_t dropped = 0;
 
 	for (size_t i = 0; i < GUESTS; i++) {
@@ -469,13 +519,14 @@ START_TEST(test_guests)
 
 		snprintf(directory, sizeof(directory), "%s/r", p.control.directory);
 		positions = recorded_positions(directory);
-		bytes = wander(directory, &guests[i], &first, &r, mmu_is_shadow(), ENOUGH, positions, &dropped);
-		wander(directory, &guests[i], &first, &r, mmu_is_shadow(), bytes / (2 + random_below(&r, 6)), positions, &dropped);
-		wander(directory, &guests[i], &first, &r, !mmu_is_shadow(), ENOUGH, positions, &dropped);
+		bytes = wander(directory, &guests[i], &first, &r, mmu_is_shadow(), ENOUGH, positions, &dropped, &short_of_memory);
+		wander(directory, &guests[i], &first, &r, mmu_is_shadow(), bytes / (2 + random_below(&r, 6)), positions, &dropped, &short_of_memory);
+		wander(directory, &guests[i], &first, &r, !mmu_is_shadow(), ENOUGH, positions, &dropped, &short_of_memory);
 		outcome_free(&first);
 		leave_snapshot_place(&p);
 	}
 	ck_assert_uint_gt(dropped, 20);
+	ck_assert_uint_gt(short_of_memory, 5);
 }
 END_TEST
 
