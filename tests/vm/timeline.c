@@ -110,6 +110,7 @@ struct walk {
 	const char *what;
 	unsigned int jumps, ends, spoils; /* that are left */
 	uint64_t furthest;
+	uint64_t *gaps; /* NULL = nobody wants to know */
 	struct sight *seen; /* by position; where there was a checkpoint */
 	unsigned int count, compared, short_of_memory;
 	struct vm_end end; /* the first time */
@@ -331,11 +332,26 @@ static void look(struct replay_follower *f, struct replayer *r)
 	}
 }
 
+/* The greatest distance between two checkpoints in that half of the past that is nearer, and in the other. */
+static void note_gaps(struct walk *w, uint64_t here)
+{
+	uint64_t first = w->replayer.begun, middle = first + (here - first) / 2, at, before;
+
+	for (at = timeline_before(w->timeline, here); at > first; at = before) {
+		uint64_t *gap = &w->gaps[at < middle];
+
+		before = timeline_before(w->timeline, at - 1);
+		*gap = at - before > *gap ? at - before : *gap;
+	}
+}
+
 static void ended(struct replay_follower *f, struct replayer *r)
 {
 	struct walk *w = (struct walk *)((char *)f - offsetof(struct walk, follower));
 	struct vm *vm = r->vm;
 
+	if (w->gaps)
+		note_gaps(w, vm->vcpu.port.position);
 	if (!w->end.kind) {
 		w->end = vm->end;
 		w->end_position = vm->vcpu.port.position;
@@ -530,6 +546,31 @@ START_TEST(test_guests)
 }
 END_TEST
 
+/* Where room is short the past gets sparse, the more the further it is; and what goes is never much more than has to. */
+START_TEST(test_thinned)
+{
+	static const struct guest guest = {"@ports", ""};
+	struct random r = random_start("thinned");
+	struct snapshot_place p = make_snapshot_place();
+	struct outcome first = record(&p, &guest, &r);
+	char directory[PATH_MAX];
+	struct walk all = {.options = {4, TIMELINE_ROOM}, .little = ENOUGH, .random = &r, .what = "all"}, few;
+	uint64_t gaps[2] = {0}, bytes;
+
+	snprintf(directory, sizeof(directory), "%s/r", p.control.directory);
+	free(replay(&all, directory, mmu_is_shadow()).text);
+	bytes = all.counts.bytes - all.first;
+	few = (struct walk){.options = {4, TIMELINE_ROOM}, .little = bytes / 8, .random = &r, .what = "few", .gaps = gaps};
+	free(replay(&few, directory, mmu_is_shadow()).text);
+	ck_assert_uint_eq(few.counts.taken, all.counts.taken);
+	ck_assert_uint_gt(few.counts.count, all.counts.count / 16);
+	ck_assert_uint_lt(few.counts.count, all.counts.count / 2);
+	ck_assert_msg(gaps[1] > gaps[0] && gaps[0], "gaps of %" PRIu64 " and %" PRIu64, gaps[0], gaps[1]);
+	outcome_free(&first);
+	leave_snapshot_place(&p);
+}
+END_TEST
+
 START_TEST(test_spoiled)
 {
 	struct random r = random_start("spoiled");
@@ -590,7 +631,7 @@ END_TEST
 
 int main(void)
 {
-	const TTest *const tests[] = {test_guests, test_spoiled, test_twice};
+	const TTest *const tests[] = {test_guests, test_thinned, test_spoiled, test_twice};
 
 	return RUN_TESTS("timeline", tests);
 }
