@@ -193,7 +193,7 @@ START_TEST(put_back)
 	struct random r = random_start("put_back");
 	uint8_t *checks = malloc(EVENTS * EVENT_CHECKS_MOST);
 
-	for (unsigned int round = 0; round < 10; round++) {
+	for (unsigned int round = 0; round < 4; round++) {
 		struct stand stand[STANDS] = {0}, now = {0};
 		struct reason why = {0};
 		struct check_stream c;
@@ -206,7 +206,7 @@ START_TEST(put_back)
 		ck_assert_int_eq(pwrite(fd, made.bytes, made.size, 0), (ssize_t)made.size);
 		ck_assert_int_eq(log_reader_open(&reader, fd, "log", &why), 0);
 		ck_assert_int_eq(check_stream_open(&c, fd, "log", &why), 0);
-		for (unsigned int i = 0; i < 300; i++) {
+		for (unsigned int i = 0; i < 120; i++) {
 			struct stand *s = &stand[random_below(&r, STANDS)];
 
 			log_reader_mark(&reader, &now.mark);
