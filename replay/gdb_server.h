@@ -35,13 +35,13 @@ enum gdb_stop_kind {
 	GDB_STOP_HISTORY_END,	/* going on, where the recording ends */
 	GDB_STOP_EXITED,
 	GDB_STOP_KILLED,
-	GDB_STOP_KINDS
+	GDB_STOP_KINDS,
 };
 
 struct gdb_stop {
 	enum gdb_stop_kind kind;
 	uint64_t gva; /* of a watchpoint: the address as it was asked for */
-	uint8_t code; /* EXITED: the guest's exit status; KILLED: the signal, by Linux's number */
+	uint8_t code; /* EXITED: the guest's exit status; KILLED: the signal, by gdb's number (9 KILL, 11 SEGV) */
 };
 
 /* How the guest is to go on. */
@@ -50,7 +50,7 @@ enum gdb_resume {
 	GDB_STEP, /* one instruction */
 	GDB_REVERSE_CONTINUE,
 	GDB_REVERSE_STEP,
-	GDB_DETACH, /* run on without gdb; all points have been removed. Another may come: see interrupt() */
+	GDB_DETACH, /* run on without gdb; all points have been removed. Serve again only after interrupt(): another gdb has come */
 	GDB_KILL,   /* end it */
 	GDB_GONE,   /* no gdb is there and none will come: gdb_server_cancel(), or the host failed, which has been logged */
 };
@@ -62,7 +62,7 @@ enum gdb_point_kind {
 	GDB_POINT_WATCH, /* written */
 	GDB_POINT_READ_WATCH,
 	GDB_POINT_ACCESS_WATCH, /* read or written */
-	GDB_POINT_KINDS
+	GDB_POINT_KINDS,
 };
 
 struct gdb_point {
@@ -89,7 +89,7 @@ struct gdb_target_ops {
 	int (*write)(void *target, uint64_t gva, const void *from, size_t size);
 	/* Each point is inserted once, and removed once if that worked. -ENOTSUP: this kind never; -ENOSPC: not so many. */
 	int (*insert)(void *target, const struct gdb_point *p);
-	int (*remove)(void *target, const struct gdb_point *p);
+	void (*remove)(void *target, const struct gdb_point *p);
 	/* gdb's `monitor COMMAND`: text for the user goes to `out`. -EINVAL: no such command. "help" is one. NULL: there are none. */
 	int (*monitor)(void *target, const char *command, FILE *out);
 	/*
@@ -134,6 +134,6 @@ void gdb_server_cancel(struct gdb_server *g);
 
 /*
  * Tells a gdb that waits for the guest to stop how it ended (`end`: EXITED or KILLED; NULL: nothing is said), hangs up, and frees
- * all. No thread may be in wait() or serve(). NULL for g does nothing.
+ * all. It does not call the target, whose points may still be there. No thread may be in wait() or serve(). NULL for g does nothing.
  */
 void gdb_server_close(struct gdb_server *g, const struct gdb_stop *end);
