@@ -7,8 +7,7 @@
 #include "vmm/log.h"
 
 #define FLAGS(id, size) "<flags id=\"" id "\" size=\"" size "\">"
-#define BITS(name, from, to) "<field name=\"" name "\" start=\"" #from "\" end=\"" #to "\"/>"
-#define BIT(name, at) BITS(name, at, at)
+#define BIT(name, at) "<field name=\"" name "\" start=\"" #at "\" end=\"" #at "\"/>"
 #define VECTOR(id, type, count) "<vector id=\"" id "\" type=\"" type "\" count=\"" count "\"/>"
 #define FIELD(name, type) "<field name=\"" name "\" type=\"" type "\"/>"
 
@@ -20,7 +19,7 @@ struct feature {
 static const struct feature features[GDB_FEATURES] = {
 	[GDB_FEATURE_CORE] = {"org.gnu.gdb.i386.core",
 			      FLAGS("i386_eflags", "4") BIT("CF", 0) BIT("", 1) BIT("PF", 2) BIT("AF", 4) BIT("ZF", 6) BIT("SF", 7)
-				      BIT("TF", 8) BIT("IF", 9) BIT("DF", 10) BIT("OF", 11) BITS("IOPL", 12, 13) BIT("NT", 14)
+				      BIT("TF", 8) BIT("IF", 9) BIT("DF", 10) BIT("OF", 11) BIT("NT", 14)
 					      BIT("RF", 16) BIT("VM", 17) BIT("AC", 18) BIT("VIF", 19) BIT("VIP", 20)
 						      BIT("ID", 21) "</flags>"},
 	[GDB_FEATURE_SSE] = {"org.gnu.gdb.i386.sse",
@@ -31,7 +30,7 @@ static const struct feature features[GDB_FEATURES] = {
 					     FIELD("uint128", "uint128") "</union>"
 			     FLAGS("i386_mxcsr", "4") BIT("IE", 0) BIT("DE", 1) BIT("ZE", 2) BIT("OE", 3) BIT("UE", 4) BIT("PE", 5)
 				     BIT("DAZ", 6) BIT("IM", 7) BIT("DM", 8) BIT("ZM", 9) BIT("OM", 10) BIT("UM", 11)
-					     BIT("PM", 12) BITS("RC", 13, 14) BIT("FZ", 15) "</flags>"},
+					     BIT("PM", 12) BIT("FZ", 15) "</flags>"},
 	[GDB_FEATURE_SEGMENTS] = {"org.gnu.gdb.i386.segments", ""},
 	[GDB_FEATURE_CONTROL] = {"org.penumbra.control",
 				 FLAGS("x86_cr0", "8") BIT("PE", 0) BIT("MP", 1) BIT("EM", 2) BIT("TS", 3) BIT("ET", 4) BIT("NE", 5)

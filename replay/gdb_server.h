@@ -90,7 +90,10 @@ struct gdb_target_ops {
 	/* Each point is inserted once, and removed once if that worked. -ENOTSUP: this kind never; -ENOSPC: not so many. */
 	int (*insert)(void *target, const struct gdb_point *p);
 	void (*remove)(void *target, const struct gdb_point *p);
-	/* gdb's `monitor COMMAND`: text for the user goes to `out`. -EINVAL: no such command. "help" is one. NULL: there are none. */
+	/*
+	 * gdb's `monitor COMMAND`: text for the user goes to `out`, also that of what went wrong, for of an errno gdb shows nothing.
+	 * -EINVAL: no such command, which is said. "help" is one. NULL: there are none.
+	 */
 	int (*monitor)(void *target, const char *command, FILE *out);
 	/*
 	 * Called by a thread of the server's, and only while the guest runs (serve() has returned and has not been entered again): have
