@@ -9,8 +9,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define GDB_PACKET_MAX 16384u			     /* bytes of DATA as sent; announced to gdb */
-#define GDB_PACKET_BINARY_MAX (GDB_PACKET_MAX / 2)   /* bytes that fit whatever they are */
+#define GDB_PACKET_MAX 16384u			       /* bytes of DATA, escapes taken out; announced to gdb */
+#define GDB_PACKET_BINARY_MAX (GDB_PACKET_MAX / 2)     /* bytes that fit as hex digits, or all of them escaped */
 #define GDB_PACKET_SENT_MAX (2u * GDB_PACKET_MAX + 4u) /* what gdb_packet_encode() makes at most */
 
 enum gdb_input {

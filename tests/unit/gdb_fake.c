@@ -72,8 +72,8 @@ static int insert(void *target, const struct gdb_point *p)
 
 	expect_msg(!find_point(f, p), "the point is there already");
 	expect(p->kind < GDB_POINT_WATCH || (p->size > 0 && p->gva + (p->size - 1) >= p->gva));
-	if (f->count == FAKE_POINTS)
-		return -ENOSPC;
+	if (f->insert_fails || f->count == FAKE_POINTS)
+		return f->insert_fails ? f->insert_fails : -ENOSPC;
 	f->points[f->count++] = *p;
 	f->inserts++;
 	return 0;
@@ -224,6 +224,8 @@ static void *guest(void *arg)
 		atomic_store(&f->kicked, gdb_server_interrupted(f->server));
 		atomic_fetch_add(&f->resumes, 1);
 		run(f, f->last, &why);
+		if (f->exits && why.kind == GDB_STOP_HISTORY_END)
+			return NULL;
 	}
 }
 

@@ -36,19 +36,21 @@ struct gdb_fake {
 	uint64_t position, end;	  /* end: of history */
 	bool read_only;		  /* registers are */
 	int registers_fail;	  /* -errno of registers() */
+	int insert_fails;	  /* of insert() */
 	struct cpu_state cs;
 	uint8_t ram[FAKE_RAM_SIZE], top[0x1000];
 	struct gdb_point points[FAKE_POINTS];
 	unsigned int count;
 	unsigned int inserts, removes;
 	enum gdb_resume last;	  /* how serve() returned for the last time */
+	bool exits;		  /* ends where history does, instead of stopping */
 	bool serve_after_detach;  /* waits for an interrupt then, instead of ending */
 };
 
 /* All zero is what an aggregate initializer leaves; this makes a guest at position 0 of a history that ends at `end`. */
 void fake_init(struct gdb_fake *f, uint64_t end);
 
-/* Opens the server at `where` and starts the thread, which serves until it is told to kill, is gone, or has detached. */
+/* Opens the server at `where` and starts the thread, which serves until it is told to kill, is gone, has detached, or exits. */
 void fake_start(struct gdb_fake *f, const char *where);
 
 /* Waits until the thread is done, or cancels it. Closes the server with `stop`, which may be NULL. */

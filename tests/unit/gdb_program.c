@@ -237,17 +237,8 @@ END_TEST
 
 int main(void)
 {
-	TCase *tcase = tcase_create("gdb-program");
+	const TTest *const tests[] = {test_registers, test_writes, test_refused, test_steps, test_breakpoints,
+				      test_watchpoints, test_monitor, test_interrupt, test_again};
 
-	tcase_add_test(tcase, test_registers);
-	tcase_add_test(tcase, test_writes);
-	tcase_add_test(tcase, test_refused);
-	tcase_add_test(tcase, test_steps);
-	tcase_add_test(tcase, test_breakpoints);
-	tcase_add_test(tcase, test_watchpoints);
-	tcase_add_test(tcase, test_monitor);
-	tcase_add_test(tcase, test_interrupt);
-	tcase_add_test(tcase, test_again);
-	tcase_set_timeout(tcase, 0);
-	return run_case("gdb-program", tcase);
+	return RUN_TESTS("gdb-program", tests);
 }
