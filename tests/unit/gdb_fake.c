@@ -208,25 +208,33 @@ static bool goes_on(struct gdb_fake *f)
 	return f->last != GDB_DETACH || f->serve_after_detach;
 }
 
-static void *guest(void *arg)
+static void live(struct gdb_fake *f)
 {
-	struct gdb_fake *f = arg;
 	struct gdb_stop why = {.kind = GDB_STOP_SIGNAL};
 
 	if (gdb_server_wait(f->server) < 0) {
 		f->last = GDB_GONE;
-		return NULL;
+		return;
 	}
 	for (;;) {
 		f->last = gdb_server_serve(f->server, &why);
 		if (!goes_on(f))
-			return NULL;
+			return;
 		atomic_store(&f->kicked, gdb_server_interrupted(f->server));
 		atomic_fetch_add(&f->resumes, 1);
 		run(f, f->last, &why);
 		if (f->exits && why.kind == GDB_STOP_HISTORY_END)
-			return NULL;
+			return;
 	}
+}
+
+static void *guest(void *arg)
+{
+	struct gdb_fake *f = arg;
+
+	live(f);
+	atomic_store(&f->done, true);
+	return NULL;
 }
 
 void fake_start(struct gdb_fake *f, const char *where)
@@ -235,7 +243,6 @@ void fake_start(struct gdb_fake *f, const char *where)
 
 	ck_assert_int_eq(gdb_server_open(&f->server, where, &target), 0);
 	ck_assert_int_eq(pthread_create(&f->thread, NULL, guest, f), 0);
-	atomic_store(&f->started, true);
 }
 
 void fake_end(struct gdb_fake *f, const struct gdb_stop *stop)

@@ -30,7 +30,8 @@ struct gdb_fake {
 	struct gdb_target_ops ops; /* the guest's, changeable before fake_start() */
 	struct gdb_server *server;
 	pthread_t thread;
-	atomic_bool started, kicked;
+	atomic_bool kicked;
+	atomic_bool done;	  /* its thread is, or will be in a moment */
 	atomic_uint resumes;	  /* how often the guest was let go */
 	atomic_uint interrupts;	  /* calls of interrupt() */
 	uint64_t position, end;	  /* end: of history */
