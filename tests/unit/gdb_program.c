@@ -21,11 +21,11 @@
 static struct gdb_fake fake;
 static char shown[1 << 20];
 
-static void start(uint64_t end)
+/* Its thread may use it from now on. */
+static void start(void)
 {
 	struct capture c;
 
-	fake_init(&fake, end);
 	capture_begin(&c);
 	fake_start(&fake, "0");
 	assert_one_line(capture_end(&c), "target remote 127.0.0.1:");
@@ -108,12 +108,13 @@ static void expect_shown_all(const char *const *words)
 
 START_TEST(test_registers)
 {
-	start(1000);
+	fake_init(&fake, 1000);
 	fake.cs.gpr[CPU_R15] = 0xfedcba9876543210;
 	fake.cs.segment[CPU_GS].base = 0xffff800000000000;
 	memcpy(fake.cs.xsave + 160 + 16 * 3, "\x01\x02\x03\x04\x05\x06\x07\x08\x09\x0a\x0b\x0c\x0d\x0e\x0f\x10", 16);
 	memcpy(fake.cs.xsave + 32, "\x00\x00\x00\x00\x00\x00\x00\xc0\x00\x40", 10); /* 3 */
 	fake.cs.xsave[512] = 3;
+	start();
 	ask_gdb("info registers", "info all-registers", "p $cr0", "p/x $cr3", "p $efer", "p/x $xmm3.uint128", "p $st0", "p $eflags", "p/x $k_gs_base", "show architecture");
 	expect_shown("rax            0x0", "r15            0xfedcba9876543210", "rip            0x1000", "eflags         0x202", "[ IF ]",
 		     "cs             0x8", "fs_base        0x1122334455", "gs_base        0xffff800000000000",
@@ -128,7 +129,8 @@ END_TEST
 
 START_TEST(test_writes)
 {
-	start(1000);
+	fake_init(&fake, 1000);
+	start();
 	ask_gdb("set $rbx = 0x1234567890", "set $xmm5.v2_int64[1] = -2", "set $eflags = 0x247", "set {int}0x3000 = 0x11223344", "set $pc = 0x1004",
 		"p/x $rbx", "x/i $pc", "x/2wx 0x3000", "set $st3 = 1.5", "p $st3", "set $mxcsr = 0x1fa0", "p $mxcsr");
 	expect_shown("$1 = 0x1234567890", "0x1004:\tnop", "0x3000:\t0x11223344\t0x00000000", "$2 = 1.5", "$3 = [ PE IM DM ZM OM UM PM ]");
@@ -142,8 +144,9 @@ END_TEST
 
 START_TEST(test_refused)
 {
-	start(1000);
+	fake_init(&fake, 1000);
 	fake.read_only = true;
+	start();
 	ask_gdb("set $rbx = 1", "set $cr8 = 0", "x/x 0x8000", "p/x $rbx", "x/8bx 0x5ffc", "monitor fail");
 	ck_assert_msg(strstr(shown, "Could not write register \"rbx\"") && strstr(shown, "Could not write register \"cr8\""), "%s", tail());
 	ck_assert_msg(strstr(shown, "Cannot access memory at address 0x8000"), "%s", tail());
@@ -156,7 +159,8 @@ END_TEST
 
 START_TEST(test_steps)
 {
-	start(1000);
+	fake_init(&fake, 1000);
+	start();
 	ask_gdb("stepi", "stepi 3", "p $rax", "reverse-stepi", "p $rax", "x/i $pc", "reverse-stepi 5", "p $rax");
 	expect_shown("0x0000000000001001 in ??", "0x0000000000001004 in ??", "$1 = 4", "0x0000000000001003 in ??", "$2 = 3", "=> 0x1003:\tnop",
 		     "No more reverse-execution history", "$3 = 0");
@@ -166,7 +170,8 @@ END_TEST
 
 START_TEST(test_breakpoints)
 {
-	start(1000);
+	fake_init(&fake, 1000);
+	start();
 	ask_gdb("break *0x1005", "hbreak *0x1008", "continue", "p $rax", "continue", "p $rax", "continue", "p $rax", "reverse-continue", "p $rax", "delete",
 		"reverse-continue", "p $rax", "continue", "p $rax");
 	expect_shown("Breakpoint 1, 0x0000000000001005", "$1 = 5", "Breakpoint 2, 0x0000000000001008", "$2 = 8", "Breakpoint 1", "$3 = 21",
@@ -179,7 +184,8 @@ END_TEST
 
 START_TEST(test_watchpoints)
 {
-	start(1000);
+	fake_init(&fake, 1000);
+	start();
 	ask_gdb("watch *(int *)0x2008", "continue", "p $rax", "continue", "p $rax", "reverse-continue", "p $rax", "delete", "rwatch *(int *)0x2008", "continue",
 		"p $rax", "delete", "awatch *(int *)0x2008", "continue", "p $rax", "continue", "p $rax");
 	expect_shown("Hardware watchpoint 1", "Old value = 0\nNew value = 1", "$1 = 10", "Old value = 1\nNew value = 2", "$2 = 26", "Old value = 2\nNew value = 1",
@@ -192,7 +198,8 @@ END_TEST
 
 START_TEST(test_monitor)
 {
-	start(1000);
+	fake_init(&fake, 1000);
+	start();
 	ask_gdb("stepi", "monitor help", "monitor position", "monitor nonsense", "monitor nothing", "monitor long", "info threads");
 	expect_shown("position  where the guest is", "position 1\n", "nonsense: no such command; `monitor help` lists them", "\n0\n1\n2\n", "\n9999\n",
 		     "* 1    Thread 1 (vCPU 0)");
@@ -206,7 +213,8 @@ START_TEST(test_interrupt)
 	int file = memfd_create("gdb", MFD_CLOEXEC);
 	pid_t gdb;
 
-	start(FAKE_FOREVER);
+	fake_init(&fake, FAKE_FOREVER);
+	start();
 	gdb = start_gdb(commands, file);
 	fake_wait_resumed(&fake, 1);
 	usleep(200000);
@@ -223,8 +231,9 @@ END_TEST
 /* Each gdb finds the guest where the last one left it; the one that is detached comes back to one that runs. */
 START_TEST(test_again)
 {
-	start(FAKE_FOREVER);
+	fake_init(&fake, FAKE_FOREVER);
 	fake.serve_after_detach = true;
+	start();
 	ask_gdb("stepi", "detach");
 	expect_shown("1001 in", "detached");
 	ask_gdb("info program", "delete", "p $rax > 1");
