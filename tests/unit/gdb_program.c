@@ -217,7 +217,6 @@ START_TEST(test_interrupt)
 	start();
 	gdb = start_gdb(commands, file);
 	fake_wait_resumed(&fake, 1);
-	usleep(200000);
 	kill(gdb, SIGINT);
 	end_gdb(gdb, file);
 	ck_assert_msg(strstr(shown, "Program received signal SIGINT, Interrupt."), "%s", tail());
