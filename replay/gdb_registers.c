@@ -222,52 +222,88 @@ unsigned int gdb_register_get(const struct cpu_state *cs, unsigned int n, uint8_
 	return r->bits / 8u;
 }
 
-/* Turns what gdb wants into what is stored. Returns 0, or -EINVAL if the CPU cannot have that. */
-static int fit(const struct cpu_state *cs, const struct gdb_register *r, uint8_t value[GDB_REGISTER_BYTES_MAX])
-{
-	const uint8_t *old = (const uint8_t *)cs + r->offset;
-	uint32_t mask, flags;
-	uint16_t word;
+/* Each turns what gdb wants into what is stored in the place of `old`. Returns 0, or -EINVAL if the CPU cannot have that, or -EPERM. */
+typedef int fit_value(const struct cpu_state *cs, const uint8_t *old, uint8_t *value);
 
-	switch (r->rule) {
-	case GDB_REGISTER_GPR:
-	case GDB_REGISTER_RIP:
-		if (!in_64_bit_code(cs))
-			memcpy(value + 4, old + 4, 4);
-		return r->rule == GDB_REGISTER_RIP && !is_canonical(get_64(value)) ? -EINVAL : 0;
-	case GDB_REGISTER_ADDRESS:
-		return is_canonical(get_64(value)) ? 0 : -EINVAL;
-	case GDB_REGISTER_FLAGS:
-		flags = (get_32(value) & FLAGS_WRITABLE) | (get_32(old) & ~FLAGS_WRITABLE);
-		memcpy(value, &flags, sizeof(flags));
-		return 0;
-	case GDB_REGISTER_TAGS:
-	case GDB_REGISTER_OPCODE:
-		word = r->rule == GDB_REGISTER_TAGS ? short_tags(get_16(value)) : get_16(value) & FOP_BITS;
-		memcpy(value, &word, sizeof(word));
-		return 0;
-	case GDB_REGISTER_MXCSR:
-		mask = get_32(cs->xsave + XSAVE_MXCSR_MASK);
-		return get_32(value) & ~(mask ? mask : MXCSR_MASK_DEFAULT) ? -EINVAL : 0;
-	default:
-		return 0;
-	}
+static int fit_gpr(const struct cpu_state *cs, const uint8_t *old, uint8_t *value)
+{
+	if (!in_64_bit_code(cs))
+		memcpy(value + 4, old + 4, 4);
+	return 0;
 }
+
+static int fit_address(const struct cpu_state *cs, const uint8_t *old, uint8_t *value)
+{
+	return is_canonical(get_64(value)) ? 0 : -EINVAL;
+}
+
+static int fit_rip(const struct cpu_state *cs, const uint8_t *old, uint8_t *value)
+{
+	fit_gpr(cs, old, value);
+	return fit_address(cs, old, value);
+}
+
+static int fit_flags(const struct cpu_state *cs, const uint8_t *old, uint8_t *value)
+{
+	uint32_t flags = (get_32(value) & FLAGS_WRITABLE) | (get_32(old) & ~FLAGS_WRITABLE);
+
+	memcpy(value, &flags, sizeof(flags));
+	return 0;
+}
+
+static int fit_tags(const struct cpu_state *cs, const uint8_t *old, uint8_t *value)
+{
+	uint16_t tags = short_tags(get_16(value));
+
+	memcpy(value, &tags, sizeof(tags));
+	return 0;
+}
+
+static int fit_opcode(const struct cpu_state *cs, const uint8_t *old, uint8_t *value)
+{
+	uint16_t opcode = get_16(value) & FOP_BITS;
+
+	memcpy(value, &opcode, sizeof(opcode));
+	return 0;
+}
+
+static int fit_mxcsr(const struct cpu_state *cs, const uint8_t *old, uint8_t *value)
+{
+	uint32_t mask = get_32(cs->xsave + XSAVE_MXCSR_MASK);
+
+	return get_32(value) & ~(mask ? mask : MXCSR_MASK_DEFAULT) ? -EINVAL : 0;
+}
+
+static int fit_fixed(const struct cpu_state *cs, const uint8_t *old, uint8_t *value)
+{
+	return -EPERM;
+}
+
+static fit_value *const fits[] = {
+	[GDB_REGISTER_PLAIN] = NULL,
+	[GDB_REGISTER_GPR] = fit_gpr,
+	[GDB_REGISTER_RIP] = fit_rip,
+	[GDB_REGISTER_ADDRESS] = fit_address,
+	[GDB_REGISTER_FLAGS] = fit_flags,
+	[GDB_REGISTER_FIXED] = fit_fixed,
+	[GDB_REGISTER_TAGS] = fit_tags,
+	[GDB_REGISTER_OPCODE] = fit_opcode,
+	[GDB_REGISTER_MXCSR] = fit_mxcsr,
+};
 
 int gdb_register_set(struct cpu_state *cs, unsigned int n, const uint8_t *value)
 {
 	const struct gdb_register *r = &gdb_registers[n];
-	uint8_t old[GDB_REGISTER_BYTES_MAX], wanted[GDB_REGISTER_BYTES_MAX] = {0};
+	uint8_t old[GDB_REGISTER_BYTES_MAX], wanted[GDB_REGISTER_BYTES_MAX] = {0}, *at = (uint8_t *)cs + r->offset;
 	unsigned int size = gdb_register_get(cs, n, old);
-	int err;
+	int err = 0;
 
 	if (!memcmp(old, value, size))
 		return 0;
-	if (r->rule == GDB_REGISTER_FIXED)
-		return -EPERM;
 	memcpy(wanted, value, size);
-	err = fit(cs, r, wanted);
+	if (fits[r->rule])
+		err = fits[r->rule](cs, at, wanted);
 	if (err == 0)
-		memcpy((uint8_t *)cs + r->offset, wanted, r->size);
+		memcpy(at, wanted, r->size);
 	return err;
 }

@@ -59,7 +59,7 @@ static void interrupt(struct gdb_server *g)
 	g->session.target.ops->interrupt(g->session.target.target);
 }
 
-/* Without a gdb, a new one is what there is to hear. */
+/* Takes a connection, if there is one still. */
 static bool meets(struct gdb_server *g)
 {
 	int fd = gdb_listener_accept(&g->listener);
@@ -196,7 +196,7 @@ const char *gdb_server_address(const struct gdb_server *g)
 	return g->listener.address;
 }
 
-/* The same for one that may have come and gone. */
+/* Waits for a connection. Returns 0, -ECANCELED, or a logged -errno. */
 static int meet(struct gdb_server *g)
 {
 	struct pollfd p[] = {{.fd = g->listener.fd, .events = POLLIN}, {.fd = g->cancel_fd, .events = POLLIN}};
@@ -277,14 +277,12 @@ static int answer(struct gdb_server *g)
 
 enum gdb_resume gdb_server_serve(struct gdb_server *g, const struct gdb_stop *why)
 {
-	int how;
+	int how = GDB_STANDS;
 
 	ensure(why->kind < GDB_STOP_EXITED);
 	set_running(g, false);
 	if (gdb_session_stopped(&g->session, why, atomic_load(&g->interrupted)))
 		how = GDB_STEP;
-	else
-		how = GDB_STANDS;
 	while (how == GDB_STANDS) {
 		if (connected(g))
 			how = answer(g);

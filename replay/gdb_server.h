@@ -87,7 +87,10 @@ struct gdb_target_ops {
 	int (*read)(void *target, uint64_t gva, void *to, size_t size);
 	/* size > 0, gva + size does not wrap, any number of pages. What lies before a fault may have been written. */
 	int (*write)(void *target, uint64_t gva, const void *from, size_t size);
-	/* Each point is inserted once, and removed once if that worked. -ENOTSUP: this kind never; -ENOSPC: not so many. */
+	/*
+	 * Each point is inserted once, and removed once if that worked. -ENOTSUP: this kind never, to which gdb helps itself as it can: in
+	 * place of a software breakpoint it writes an INT3 into the guest's memory. -ENOSPC: not so many.
+	 */
 	int (*insert)(void *target, const struct gdb_point *p);
 	void (*remove)(void *target, const struct gdb_point *p);
 	/*

@@ -36,7 +36,8 @@ static size_t make_text(char *to, const char *text)
 /* A conversation, the answers to which are the same however it comes. */
 static size_t make_conversation(char *to)
 {
-	static const char *const said[] = {"qSupported:swbreak+", "QStartNoAckMode", "m1000,2", "Z0,1002,1", "X3000,3:}\x03}\x04}]", "m3000,3", "bs", "c"};
+	static const char *const said[] = {"qSupported:swbreak+",      "QStartNoAckMode", "m1000,2", "Z0,1002,1",
+					   "X3000,3:}\x03}\x04}]", "m3000,3",	 "bs",	    "c"};
 	size_t size = 0;
 
 	to[size++] = '+';
@@ -327,7 +328,8 @@ static void expect_refused(const char *where, const char *why)
 
 START_TEST(test_places)
 {
-	static const char *const bad[] = {"", "x", "-1", "65536", "123456", ":1", "a:", "::1:1", "1:2:3", "127.0.0.1:70000", "unix", "1 ", " 1", "[]:1", "[:1", "127.0.0.1:"};
+	static const char *const bad[] = {"", "x", "-1", "65536", "123456", ":1", "a:", "::1:1", "1:2:3",
+					  "127.0.0.1:70000", "unix", "1 ", " 1", "[]:1", "[:1", "127.0.0.1:"};
 	struct stat st;
 
 	rig_begin(&rig, 100);
@@ -378,27 +380,33 @@ START_TEST(test_ports)
 }
 END_TEST
 
-/* The host has no more descriptors: that is said, and ends it. */
-START_TEST(test_no_descriptors)
+/* From now on there is room for `more` descriptors. */
+static void leave_room(unsigned int more)
 {
-	struct rlimit limit = {.rlim_cur = 0};
-	struct capture capture;
-	struct gdb_server *g;
-	const struct gdb_target target = {&fake->ops, fake};
-	int fd = open("/dev/null", O_RDONLY);
+	struct rlimit limit;
+	int fd = dup(STDIN_FILENO);
 
+	ck_assert_int_ge(fd, 0);
 	close(fd);
 	getrlimit(RLIMIT_NOFILE, &limit);
-	/* Room for the server and the client, none for the connection. */
-	limit.rlim_cur = (rlim_t)fd + 4;
+	limit.rlim_cur = (rlim_t)fd + more;
+	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
+}
+
+/* The host has no more descriptors, for gdb's connection: that is said, and ends it. */
+START_TEST(test_no_descriptors)
+{
+	const struct gdb_target target = {&fake->ops, fake};
+	struct capture capture;
+	struct gdb_server *g;
+
 	rig_init(&rig, 100);
 	capture_begin(&capture);
 	ck_assert_int_eq(gdb_server_open(&g, "0", &target), 0);
 	capture_end(&capture);
-	limit.rlim_cur = (rlim_t)fd + 4;
 	client_open(c, gdb_server_address(g));
 	capture_begin(&capture);
-	setrlimit(RLIMIT_NOFILE, &limit);
+	leave_room(0);
 	ck_assert_int_eq(gdb_server_wait(g), -EMFILE);
 	assert_one_line(capture_end(&capture), "accept: Too many open files");
 	gdb_server_close(g, NULL);
@@ -406,12 +414,71 @@ START_TEST(test_no_descriptors)
 }
 END_TEST
 
+/* The same while the guest runs: it is left alone, and it is said once. */
+START_TEST(test_no_descriptors_while_running)
+{
+	struct capture capture;
+
+	rig_init(&rig, FAKE_FOREVER);
+	fake->serve_after_detach = true;
+	rig_start(&rig);
+	expect_answer(c, "D", "OK");
+	fake_wait_resumed(fake, 1);
+	client_close(c);
+	capture_begin(&capture);
+	leave_room(1);
+	client_open(c, gdb_server_address(fake->server));
+	while (lseek(capture.file, 0, SEEK_END) == 0)
+		usleep(1000);
+	usleep(10000);
+	assert_one_line(capture_end(&capture), "accept: Too many open files");
+	atomic_store(&fake->leaves, true);
+	fake_end(fake, NULL);
+	ck_assert_uint_eq(atomic_load(&fake->interrupts), 0);
+	client_close(c);
+}
+END_TEST
+
+/* Each of the server's descriptors may be the one that the host does not have: one line, and none is left open. */
+START_TEST(test_open_without_descriptors)
+{
+	const struct gdb_target target = {&fake->ops, fake};
+	struct gdb_server *g;
+	unsigned int room = 0;
+	int r;
+
+	rig_init(&rig, 100);
+	for (;; room++) {
+		struct capture capture;
+		int before = dup(STDIN_FILENO), after;
+
+		close(before);
+		capture_begin(&capture);
+		leave_room(room);
+		r = gdb_server_open(&g, "0", &target);
+		if (r == 0)
+			gdb_server_close(g, NULL);
+		assert_one_line(capture_end(&capture), r ? "gdb: " : "listening");
+		leave_room(20);
+		after = dup(STDIN_FILENO);
+		ck_assert_int_eq(after, before);
+		close(after);
+		if (r == 0)
+			break;
+		ck_assert_int_eq(r, -EMFILE);
+	}
+	ck_assert_uint_ge(room, 3);
+}
+END_TEST
+
 /* Requests that are changed at random, with right sums; some of them let the guest go on, or let go of it. */
 static size_t make_noise(struct random *r, char *to)
 {
 	static const char *const words[] = {
-		"qSupported:swbreak+;hwbreak+", "m1000,10", "M3000,2:1122", "X3000,4:abcd", "g", "G00112233", "p10", "P10=0010000000000000", "Z0,1003,1",
-		"z0,1003,1", "Z2,2008,4", "vCont;r1000,1005:1;c", "vCont;s:1", "bs", "bc", "c", "s", "C00", "S00;1001", "qXfer:features:read:target.xml:0,100", "qRcmd,68656c70",
+		"qSupported:swbreak+;hwbreak+", "m1000,10", "M3000,2:1122", "X3000,4:abcd", "g", "G00112233", "p10",
+		"P10=0010000000000000", "Z0,1003,1",
+		"z0,1003,1", "Z2,2008,4", "vCont;r1000,1005:1;c", "vCont;s:1", "bs", "bc", "c", "s", "C00", "S00;1001",
+		"qXfer:features:read:target.xml:0,100", "qRcmd,68656c70",
 		"qfThreadInfo", "Hg1", "T1", "?", "vKill", "qAttached", "vCont?", "QStartNoAckMode", "qC", "mffffffffffffffff,ffffffffffffffff",
 	};
 	static const char letters[] = "0123456789abcdef,;:+-=?*}cgsmMXZzr";
@@ -510,6 +577,8 @@ int main(void)
 	tcase_add_test(tcase, test_places);
 	tcase_add_loop_test(tcase, test_ports, 0, 2);
 	tcase_add_test(tcase, test_no_descriptors);
+	tcase_add_test(tcase, test_no_descriptors_while_running);
+	tcase_add_test(tcase, test_open_without_descriptors);
 	tcase_add_test(tcase, test_noise);
 	tcase_set_timeout(tcase, 0);
 	return run_case("gdb-connection", tcase);

@@ -198,7 +198,7 @@ static void run(struct gdb_fake *f, enum gdb_resume how, struct gdb_stop *why)
 			why->kind = GDB_STOP_INTERRUPTED;
 			return;
 		}
-	} while (!once);
+	} while (!once && !atomic_load(&f->leaves));
 }
 
 static bool goes_on(struct gdb_fake *f)
@@ -223,7 +223,7 @@ static void live(struct gdb_fake *f)
 		atomic_store(&f->kicked, gdb_server_interrupted(f->server));
 		atomic_fetch_add(&f->resumes, 1);
 		run(f, f->last, &why);
-		if (f->exits && why.kind == GDB_STOP_HISTORY_END)
+		if (atomic_load(&f->leaves) || (f->exits && why.kind == GDB_STOP_HISTORY_END))
 			return;
 	}
 }

@@ -31,6 +31,7 @@ struct gdb_fake {
 	struct gdb_server *server;
 	pthread_t thread;
 	atomic_bool kicked;
+	atomic_bool leaves;	  /* ends as soon as it runs, or at once if it does */
 	atomic_bool done;	  /* its thread is, or will be in a moment */
 	atomic_uint resumes;	  /* how often the guest was let go */
 	atomic_uint interrupts;	  /* calls of interrupt() */

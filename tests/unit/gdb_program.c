@@ -115,7 +115,8 @@ START_TEST(test_registers)
 	memcpy(fake.cs.xsave + 32, "\x00\x00\x00\x00\x00\x00\x00\xc0\x00\x40", 10); /* 3 */
 	fake.cs.xsave[512] = 3;
 	start();
-	ask_gdb("info registers", "info all-registers", "p $cr0", "p/x $cr3", "p $efer", "p/x $xmm3.uint128", "p $st0", "p $eflags", "p/x $k_gs_base", "show architecture");
+	ask_gdb("info registers", "info all-registers", "p $cr0", "p/x $cr3", "p $efer", "p/x $xmm3.uint128", "p $st0",
+		"p $eflags", "p/x $k_gs_base", "show architecture");
 	expect_shown("rax            0x0", "r15            0xfedcba9876543210", "rip            0x1000", "eflags         0x202", "[ IF ]",
 		     "cs             0x8", "fs_base        0x1122334455", "gs_base        0xffff800000000000",
 		     "cr0            0x80010033", "[ PE MP ET NE WP PG ]", "cr2            0xdeadbeef", "cr3            0x5000",
@@ -172,7 +173,8 @@ START_TEST(test_breakpoints)
 {
 	fake_init(&fake, 1000);
 	start();
-	ask_gdb("break *0x1005", "hbreak *0x1008", "continue", "p $rax", "continue", "p $rax", "continue", "p $rax", "reverse-continue", "p $rax", "delete",
+	ask_gdb("break *0x1005", "hbreak *0x1008", "continue", "p $rax", "continue", "p $rax", "continue", "p $rax",
+		"reverse-continue", "p $rax", "delete",
 		"reverse-continue", "p $rax", "continue", "p $rax");
 	expect_shown("Breakpoint 1, 0x0000000000001005", "$1 = 5", "Breakpoint 2, 0x0000000000001008", "$2 = 8", "Breakpoint 1", "$3 = 21",
 		     "Breakpoint 2", "$4 = 8", "No more reverse-execution history", "$5 = 0", "No more reverse-execution history", "$6 = 1000");
@@ -186,9 +188,11 @@ START_TEST(test_watchpoints)
 {
 	fake_init(&fake, 1000);
 	start();
-	ask_gdb("watch *(int *)0x2008", "continue", "p $rax", "continue", "p $rax", "reverse-continue", "p $rax", "delete", "rwatch *(int *)0x2008", "continue",
+	ask_gdb("watch *(int *)0x2008", "continue", "p $rax", "continue", "p $rax", "reverse-continue", "p $rax", "delete",
+		"rwatch *(int *)0x2008", "continue",
 		"p $rax", "delete", "awatch *(int *)0x2008", "continue", "p $rax", "continue", "p $rax");
-	expect_shown("Hardware watchpoint 1", "Old value = 0\nNew value = 1", "$1 = 10", "Old value = 1\nNew value = 2", "$2 = 26", "Old value = 2\nNew value = 1",
+	expect_shown("Hardware watchpoint 1", "Old value = 0\nNew value = 1", "$1 = 10", "Old value = 1\nNew value = 2",
+		"$2 = 26", "Old value = 2\nNew value = 1",
 		     "$3 = 25", "Hardware read watchpoint 2", "Value = ", "$4 = 29", "Hardware access (read/write) watchpoint 3",
 		     "New value = 3", "$5 = 42", "Value = 3", "$6 = 45");
 	fake_end(&fake, NULL);
@@ -201,7 +205,8 @@ START_TEST(test_monitor)
 	fake_init(&fake, 1000);
 	start();
 	ask_gdb("stepi", "monitor help", "monitor position", "monitor nonsense", "monitor nothing", "monitor long", "info threads");
-	expect_shown("position  where the guest is", "position 1\n", "nonsense: no such command; `monitor help` lists them", "\n0\n1\n2\n", "\n9999\n",
+	expect_shown("position  where the guest is", "position 1\n",
+		"nonsense: no such command; `monitor help` lists them", "\n0\n1\n2\n", "\n9999\n",
 		     "* 1    Thread 1 (vCPU 0)");
 	fake_end(&fake, NULL);
 }
