@@ -275,13 +275,22 @@ static int answer(struct gdb_server *g)
 	return GDB_STANDS;
 }
 
+static bool is_cancelled(const struct gdb_server *g)
+{
+	struct pollfd p = {.fd = g->cancel_fd, .events = POLLIN};
+
+	return poll(&p, 1, 0) > 0;
+}
+
 enum gdb_resume gdb_server_serve(struct gdb_server *g, const struct gdb_stop *why)
 {
 	int how = GDB_STANDS;
 
 	ensure(why->kind < GDB_STOP_EXITED);
 	set_running(g, false);
-	if (gdb_session_stopped(&g->session, why, atomic_load(&g->interrupted)))
+	if (is_cancelled(g))
+		how = GDB_GONE;
+	else if (gdb_session_stopped(&g->session, why, atomic_load(&g->interrupted)))
 		how = GDB_STEP;
 	while (how == GDB_STANDS) {
 		if (connected(g))

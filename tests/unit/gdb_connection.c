@@ -245,7 +245,10 @@ START_TEST(test_second)
 }
 END_TEST
 
-/* While it waits for a connection, for a packet, for the end of one, for a new connection, and for gdb to take an answer. */
+/*
+ * While it waits for a connection, for a packet, for the end of one, for a new connection, and for gdb to take an answer; and while
+ * it steps on its own.
+ */
 START_TEST(test_cancelled)
 {
 	struct capture capture;
@@ -260,8 +263,10 @@ START_TEST(test_cancelled)
 		ck_assert_int_eq(fake->last, GDB_GONE);
 		return;
 	}
-	rig_begin(&rig, 1000);
+	rig_begin(&rig, _i == 5 ? FAKE_FOREVER : 1000);
 	expect_answer(c, "?", "T05thread:1;");
+	if (_i == 5)
+		client_send(c, "vCont;r0,ffffffffffffffff", 25);
 	if (_i == 2)
 		client_send_raw(c, "$m1000", 6);
 	if (_i == 3)
@@ -572,7 +577,7 @@ int main(void)
 	tcase_add_test(tcase, test_interrupts);
 	tcase_add_test(tcase, test_packet_while_running);
 	tcase_add_test(tcase, test_second);
-	tcase_add_loop_test(tcase, test_cancelled, 0, 5);
+	tcase_add_loop_test(tcase, test_cancelled, 0, 6);
 	tcase_add_test(tcase, test_ends);
 	tcase_add_test(tcase, test_places);
 	tcase_add_loop_test(tcase, test_ports, 0, 2);
