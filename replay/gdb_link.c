@@ -9,8 +9,6 @@
 #define FAREWELL_MS 100
 #define FAREWELL_TIMES 16
 
-#define INTERRUPT 0x03
-
 void gdb_link_init(struct gdb_link *l, int cancel_fd)
 {
 	*l = (struct gdb_link){.fd = -1, .cancel_fd = cancel_fd};
@@ -130,11 +128,8 @@ bool gdb_link_stirs(struct gdb_link *l)
 	for (;;) {
 		if (l->taken == l->filled && fill(l) < 0)
 			return l->lost;
-		switch (l->in[l->taken]) {
-		case '+':
-		case '-': l->taken++; break;
-		case INTERRUPT: l->taken++; return true;
-		default: return true;
-		}
+		if (l->in[l->taken] != '+' && l->in[l->taken] != '-')
+			return true;
+		l->taken++;
 	}
 }

@@ -38,7 +38,7 @@ void gdb_link_send_again(struct gdb_link *l);
 void gdb_link_send_byte(struct gdb_link *l, char byte);
 
 /*
- * While the guest runs, without waiting: true if gdb wants it to stop. Its 0x03 is taken; a packet, which it should not send now, is
- * left for gdb_link_next(); true too if the connection is lost.
+ * While the guest runs, without waiting: true if gdb wants it to stop, which is whenever it says more than + and -: 0x03, or a packet,
+ * which it should not send now. That is left for gdb_link_next(). True too if the connection is lost.
  */
 bool gdb_link_stirs(struct gdb_link *l);

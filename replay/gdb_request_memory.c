@@ -33,9 +33,6 @@ static int read_pages(struct gdb_session *s, uint64_t gva, uint8_t *to, uint64_t
 		if (r < 0)
 			return done ? (int)done : r;
 		done += piece;
-		/* The end of all addresses. */
-		if (!(gva + done))
-			break;
 	}
 	return (int)done;
 }
@@ -48,6 +45,9 @@ int gdb_request_read(struct gdb_session *s, const char *args, size_t size)
 
 	if (!take_range(&args, &gva, &wanted) || *args)
 		return gdb_reply_error(s, -EINVAL);
+	/* Not on at address 0. */
+	if (wraps(gva, wanted))
+		wanted = -gva;
 	r = read_pages(s, gva, bytes, least(wanted, sizeof(bytes)));
 	return r < 0 ? gdb_reply_error(s, r) : gdb_reply_bytes(s, bytes, (size_t)r);
 }

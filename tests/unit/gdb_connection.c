@@ -199,6 +199,27 @@ START_TEST(test_interrupts)
 }
 END_TEST
 
+static void ignore(void *target)
+{
+}
+
+/* Of a range, too, when the guest had taken its step by then. */
+START_TEST(test_range_interrupted)
+{
+	rig_init(&rig, FAKE_FOREVER);
+	fake->ops.interrupt = ignore;
+	rig_start(&rig);
+	client_stop_acks(c);
+	for (unsigned int i = 0; i < 50; i++) {
+		client_send(c, "vCont;r0,ffffffffffffffff", 25);
+		fake_wait_resumed(fake, atomic_load(&fake->resumes) + 1);
+		client_send_raw(c, "\x03", 1);
+		expect(client_receive(c)[0] == 'T');
+	}
+	rig_end(&rig);
+}
+END_TEST
+
 /* Against the protocol; the guest is stopped, and then it is answered. */
 START_TEST(test_packet_while_running)
 {
@@ -308,7 +329,14 @@ START_TEST(test_ends)
 		ck_assert_int_eq(client_receive_byte(c), -1);
 		client_close(c);
 	}
-	/* To one that does not wait for it nothing is said. */
+	/* To one that does not wait for it nothing is said: it knows that the guest stands still, or that it is none of its business. */
+	rig_begin(&rig, 100);
+	client_stop_acks(c);
+	expect_answer(c, "s", "T05thread:1;");
+	gdb_server_cancel(fake->server);
+	fake_end(fake, &ends[0].stop);
+	ck_assert_int_eq(client_receive_byte(c), -1);
+	client_close(c);
 	rig_begin(&rig, 100);
 	expect_answer(c, "D", "OK");
 	fake_end(fake, &ends[0].stop);
@@ -575,6 +603,7 @@ int main(void)
 	tcase_add_test(tcase, test_lost_while_running);
 	tcase_add_test(tcase, test_damaged);
 	tcase_add_test(tcase, test_interrupts);
+	tcase_add_test(tcase, test_range_interrupted);
 	tcase_add_test(tcase, test_packet_while_running);
 	tcase_add_test(tcase, test_second);
 	tcase_add_loop_test(tcase, test_cancelled, 0, 6);

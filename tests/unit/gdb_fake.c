@@ -11,6 +11,8 @@ static uint8_t *find(struct gdb_fake *f, uint64_t gva, size_t size)
 {
 	if (gva >= FAKE_TOP)
 		return size <= 0x1000 - (gva - FAKE_TOP) ? f->top + (gva - FAKE_TOP) : NULL;
+	if (f->maps_zero && gva < FAKE_RAM && size <= FAKE_RAM - gva)
+		return f->ram + gva;
 	if (gva < FAKE_RAM || gva - FAKE_RAM > FAKE_RAM_SIZE || size > FAKE_RAM_SIZE - (gva - FAKE_RAM))
 		return NULL;
 	return f->ram + (gva - FAKE_RAM);

@@ -45,6 +45,7 @@ struct gdb_fake {
 	unsigned int count;
 	unsigned int inserts, removes;
 	enum gdb_resume last;	  /* how serve() returned for the last time */
+	bool maps_zero;		  /* the first page of RAM is also at address 0 */
 	bool exits;		  /* ends where history does, instead of stopping */
 	bool serve_after_detach;  /* waits for an interrupt then, instead of ending */
 };

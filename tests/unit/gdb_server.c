@@ -125,7 +125,7 @@ START_TEST(test_memory)
 		{"M3000,1", "E22"},
 		{"M3000,2:00", "E22"},
 		{"M3000,ffffffffffffffff:00", "E22"},
-		{"M3000,8000000000000001:0000", "E22"},
+		{"M3000,8000000000000001:00", "E22"},
 		{"X3000,1:", "E22"},
 		{"X3000,1:ab", "E22"},
 		{"X3000,1", "E22"},
@@ -135,6 +135,20 @@ START_TEST(test_memory)
 
 	rig_begin(&rig, 1000);
 	EXPECT_ANSWERS(pairs);
+	rig_end(&rig);
+}
+END_TEST
+
+/* Also where there would be something at address 0. */
+START_TEST(test_last_address)
+{
+	rig_init(&rig, 1000);
+	fake->maps_zero = true;
+	rig_start(&rig);
+	expect_answer(c, "m0,2", "9090");
+	expect_answer(c, "mfffffffffffffffe,4", "0000");
+	expect_answer(c, "mffffffffffffffff,ffffffffffffffff", "00");
+	expect_answer(c, "Mfffffffffffffffe,4:11223344", "E14");
 	rig_end(&rig);
 }
 END_TEST
@@ -309,6 +323,9 @@ START_TEST(test_description)
 		memcpy(piece + at, c->data + 1, c->size - 1);
 	}
 	ck_assert_str_eq(piece, whole);
+	snprintf(text, sizeof(text), "qXfer:features:read:target.xml:%zx,10", size - 0x10);
+	ck_assert_int_eq(*client_ask(c, text), 'l');
+	ck_assert_str_eq(c->data + 1, whole + size - 0x10);
 	snprintf(text, sizeof(text), "qXfer:features:read:target.xml:%zx,10", size);
 	expect_answer(c, text, "l");
 	snprintf(text, sizeof(text), "qXfer:features:read:target.xml:%zx,10", size + 1);
@@ -568,7 +585,7 @@ END_TEST
 int main(void)
 {
 	const TTest *const tests[] = {
-		test_simple, test_forward_only, test_memory, test_long_reads, test_binary, test_registers, test_registers_refused,
+		test_simple, test_forward_only, test_memory, test_last_address, test_long_reads, test_binary, test_registers, test_registers_refused,
 		test_registers_lost, test_description, test_points, test_many_points, test_moves, test_jumps, test_ranges,
 		test_monitor,
 	};
