@@ -83,7 +83,7 @@ struct gdb_target_ops {
 	 * be different; addresses in them are canonical, MXCSR is one the CPU takes. -EPERM: not in a replay.
 	 */
 	int (*set_registers)(void *target, const struct cpu_state *cs);
-	/* size > 0, within one page. All or nothing: -EFAULT where it is not mapped or no RAM. The guest's A bits stay as they are. */
+	/* size > 0, within one page. All or nothing: -EFAULT where nothing is mapped, or no RAM. The guest's A bits stay as they are. */
 	int (*read)(void *target, uint64_t gva, void *to, size_t size);
 	/* size > 0, gva + size does not wrap, any number of pages. What lies before a fault may have been written. */
 	int (*write)(void *target, uint64_t gva, const void *from, size_t size);
