@@ -17,7 +17,7 @@ static int set_address(struct sockaddr_un *address, const char *path)
 {
 	*address = (struct sockaddr_un){.sun_family = AF_UNIX};
 	if (!*path)
-		return log_errno(ENOENT, "the control socket's name is empty");
+		return log_errno(ENOENT, "the socket's name is empty");
 	if (strlen(path) >= sizeof(address->sun_path))
 		return log_bad(ENAMETOOLONG, "%s: a socket's name may have at most %zu bytes", path,
 			       sizeof(address->sun_path) - 1);
@@ -74,8 +74,8 @@ static int log_taken(const char *path)
 	struct stat st;
 
 	if (lstat(path, &st) == 0 && S_ISSOCK(st.st_mode))
-		return log_bad(EADDRINUSE, "%s: control socket: another run listens there; name another socket", path);
-	return log_bad(EADDRINUSE, "%s: control socket: there is a file already that is none; name another", path);
+		return log_bad(EADDRINUSE, "%s: socket: another run listens there; name another socket", path);
+	return log_bad(EADDRINUSE, "%s: socket: there is a file already that is none; name another", path);
 }
 
 int control_socket_listen(struct control_socket *s, const char *path)
@@ -97,7 +97,7 @@ int control_socket_listen(struct control_socket *s, const char *path)
 	close(s->fd);
 	if (r == EADDRINUSE)
 		return log_taken(path);
-	return log_errno(r, "%s: control socket", path);
+	return log_errno(r, "%s: socket", path);
 }
 
 void control_socket_close(struct control_socket *s)

@@ -1,5 +1,6 @@
 /*
- * The Unix stream socket of a run: made and removed by `penumbra run`, connected to by `penumbra ctl`.
+ * The Unix stream socket of a run: made and removed by `penumbra run`, connected to by `penumbra ctl`. `penumbra replay` makes one for
+ * gdb, too.
  */
 #pragma once
 
