@@ -92,6 +92,19 @@ static struct run forget_absent(struct userfault *u, uint64_t page, unsigned int
 	return (struct run){r < 0 ? LOST : GIVEN, c.count};
 }
 
+/* Absent pages among so many that a mapping pays become present first: then it serves for all of them. */
+static bool forget_between(struct userfault *u, uint64_t page, unsigned int most)
+{
+	if (most < RUN || !userfault_any_shown(u, page, most))
+		return false;
+	for (unsigned int n = 0; n < most; n++)
+		if (userfault_source_of(u, page + n) && !userfault_guards_of(u, page + n) && !userfault_claimed(u, page + n, 1)) {
+			forget_absent(u, page + n, most - n);
+			return true;
+		}
+	return false;
+}
+
 /* The claimer is held to the deadline, as if there was a fault. */
 static struct run await(struct userfault *u, struct userfault_claim *c)
 {
@@ -112,6 +125,8 @@ static struct run begin(struct userfault *u, uint64_t page, unsigned int most)
 		return await(u, claim);
 	if (userfault_guards_of(u, page))
 		return (struct run){TOUCH, 0};
+	if (forget_between(u, page, most))
+		return (struct run){AGAIN, 0};
 	if (userfault_source_of(u, page))
 		return forget_absent(u, page, most);
 	if (is_pinned(u, page, 1))

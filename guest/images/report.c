@@ -161,6 +161,11 @@ static int random_edits(struct field *f, const uint64_t *number)
 	return 0;
 }
 
+/* await_key() looks by itself. */
+static void on_key(void)
+{
+}
+
 static void await_key(void)
 {
 	char key;
@@ -173,11 +178,13 @@ static void await_key(void)
 static int give(struct field *f, const uint64_t *number)
 {
 	const uint64_t size = f->pages * PAGE_SIZE;
-	uint64_t state = number[0];
 
-	console_input_start(NULL);
-	for (uint64_t page = 0; page < f->pages; page++)
+	console_input_start(on_key);
+	for (uint64_t page = 0; page < f->pages; page++) {
+		uint64_t state = number[0] + page % number[1];
+
 		field_write(f, page, random_next(&state) | 1);
+	}
 	kprintf("filled\n");
 	await_key();
 	field_describe(f, f->queue, 0, 0, size, VIRTIO_WRITE);
@@ -209,7 +216,7 @@ static const struct command {
 	int (*run)(struct field *f, const uint64_t *number);
 } commands[] = {
 	{ "random", "pages are written and reported at random; exit 1 if one is not as it must be", random_edits },
-	{ "give", "fills all pages; at a key it reports them, at another one it looks at them", give },
+	{ "give", "fills all pages, of which ROUNDS in a row differ; at a key it reports them, at another one it looks at them", give },
 	{ "give-all", "reports the first ROUNDS MiB, with the kernel in them", give_all },
 	{ "hostile", "what no driver should do; exit 0 if nothing came of it", hostile },
 };
@@ -240,7 +247,7 @@ int image_main(const char *args)
 		if (!parse_number(words[i], &number[i - 1]))
 			return usage();
 	for (size_t i = 0; count > 0 && i < COMMANDS; i++)
-		if (strcmp(words[0], commands[i].name) == 0 && number[2] != 0) {
+		if (strcmp(words[0], commands[i].name) == 0 && number[1] != 0 && number[2] != 0) {
 			field_open(&f, number[2]);
 			return commands[i].run(&f, number);
 		}
