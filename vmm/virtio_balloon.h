@@ -6,7 +6,7 @@
  *
  * What is reported: the whole pages in the buffers that a chain has for the device to write. When the chain comes back they are zero,
  * always: with and without a scavenger, when recorded and when replayed. Parts of pages, and buffers that are to be read, are left alone.
- * VIRTIO_BALLOON_F_PAGE_POISON is not offered, so a guest that wants something else than zeros in its free pages reports none.
+ * VIRTIO_BALLOON_F_PAGE_POISON is not offered, so a guest that counts on what is in its free pages reports none.
  *
  * By the standard the queue of reports is number 4. Drivers that leave out the numbers of queues that are not there, as Linux does,
  * take 2 for it. Both are. Pages that are put into the other queues, which every balloon has, stay the guest's.
