@@ -293,7 +293,8 @@ START_TEST(keeps_what_is_written)
 		order_all(STAND);
 		scavenging.turn(scavenger, true);
 		await_quiet();
-		ck_assert_uint_gt(stat_of(&guests[0], "reported"), 0);
+		/* At first it may not have begun yet. */
+		ck_assert(!phase || stat_of(&guests[0], "reported") > 0);
 		ck_assert_uint_le(stat_of(&guests[0], "reported"), guests[0].given);
 	}
 	order_all(WRITE);
