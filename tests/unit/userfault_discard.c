@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <linux/userfaultfd.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
@@ -90,8 +91,8 @@ static uint64_t gpa_of(uint64_t page)
 /* Both pagers have what was there when they were given it. */
 struct store {
 	struct pager pager;
-	uint64_t value[PAGES];
-	unsigned int fetches, brought;
+	_Atomic uint64_t value[PAGES];
+	_Atomic unsigned int fetches, brought;
 };
 
 static struct store *store_of(struct pager *p)
@@ -177,8 +178,8 @@ static void put(uint64_t first, unsigned int n, enum state state)
 {
 	for (uint64_t page = first; page < first + n; page++)
 		write_page(page, state == ZERO ? 0 : page + 1);
-	if (state == COLD || state == LAZY)
-		memcpy((state == COLD ? &cold : &lazy)->value + first, model + first, n * sizeof(*model));
+	for (uint64_t page = first; page < first + n && (state == COLD || state == LAZY); page++)
+		(state == COLD ? &cold : &lazy)->value[page] = model[page];
 	if (state == LAZY)
 		ck_assert_int_eq(userfault_absent(&uf, &lazy.pager, gpa_of(first), n * PAGE_SIZE), 0);
 	else if (state != OWN && state != UNTOUCHED)
