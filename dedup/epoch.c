@@ -4,6 +4,7 @@
 #include <stddef.h>
 #include <string.h>
 
+#include "dedup/hint.h"
 #include "dedup/own_copy.h"
 #include "dedup/ward.h"
 #include "vmm/log.h"
@@ -27,6 +28,7 @@ static int open_ward(struct ward *w, struct vm *vm)
 	r = dirty_begin(&vm->dirty, &w->consumer);
 	if (r < 0)
 		goto set;
+	hint_begin(w);
 	return 0;
 set:
 	dirty_set_free(&w->written);
@@ -202,6 +204,7 @@ bool epoch_take(struct ward *w, uint64_t now)
 void epoch_close(struct ward *w)
 {
 	if (w->written.words) {
+		hint_end(w);
 		dirty_end(&w->vm->dirty, &w->consumer);
 		dirty_set_free(&w->written);
 	}

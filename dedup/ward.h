@@ -43,6 +43,7 @@ struct ward_counts {
 	uint64_t kind[PAGE_KINDS]; /* pages */
 	uint64_t stored;	   /* bytes of its objects */
 	uint64_t scanned, evicted, broken, busy, mappings;
+	uint64_t reported; /* pages that became zero because the guest has freed them */
 	uint64_t refaults, brought[PAGE_KINDS]; /* pages that came back because somebody touched them; all that came back, by what they were */
 };
 
@@ -59,6 +60,7 @@ struct ward {
 	struct ward_counts counts;
 
 	struct dirty_consumer consumer;
+	struct mem_listener hints; /* hint.h */
 	struct dirty_set written;
 	uint64_t *used; /* one bit a page: the guest used it in the last epoch, where the MMU mode can tell */
 	struct vcpu_work work;

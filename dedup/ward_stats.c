@@ -83,6 +83,7 @@ static void set_events(json_t *o, const struct ward *w)
 	set(o, "faults_same", c->brought[PAGE_COLD_SAME]);
 	set(o, "faults_delta", c->brought[PAGE_COLD_DELTA]);
 	set(o, "faults_compressed", c->brought[PAGE_COLD_ALONE]);
+	set(o, "reported", c->reported);
 	set(o, "cow_broken", c->broken);
 	set(o, "held_busy", c->busy);
 	set(o, "mappings", c->mappings);

@@ -47,8 +47,8 @@
  */
 #define ABI_VIRTIO_MMIO 0xd1000000ull
 #define ABI_VIRTIO_STRIDE 0x1000u
-#define ABI_VIRTIO_SLOTS 6u
-#define ABI_VIRTIO_IRQS {5, 9, 10, 11, 12, 3}
+#define ABI_VIRTIO_SLOTS 7u
+#define ABI_VIRTIO_IRQS {5, 9, 10, 11, 12, 3, 14}
 
 #define ABI_BOOT_MAGIC 0x554e4550u /* "PENU" */
 #define ABI_MAX_REGIONS 4u

@@ -87,6 +87,7 @@ int describe_vm(struct manifest *m, const struct vm *vm)
 	m->ram = vm->mem.size;
 	m->position = vm->vcpu.port.position;
 	m->virtio_console = vm->virtio.has_console;
+	m->balloon = vm->virtio.has_balloon;
 	if (r == 0)
 		r = set(&m->mmu, vm->mmu->name);
 	if (r == 0)

@@ -68,7 +68,8 @@ static void visit_units(struct manifest *m, struct state *s)
 
 void manifest_visit(struct manifest *m, struct state *s)
 {
-	state_begin(s, "machine", 1);
+	uint32_t version = state_begin(s, "machine", 2);
+
 	visit_text(&m->program, s);
 	visit_text(&m->mmu, s);
 	state_u64(s, &m->taken_ns);
@@ -82,6 +83,8 @@ void manifest_visit(struct manifest *m, struct state *s)
 	visit_disks(m, s);
 	state_bool(s, &m->virtio_console);
 	visit_units(m, s);
+	if (version >= 2)
+		state_bool(s, &m->balloon);
 	state_end(s);
 }
 

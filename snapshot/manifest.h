@@ -41,6 +41,7 @@ struct manifest {
 	uint32_t disk_count;
 	struct manifest_disk disk[DISK_MAX];
 	bool virtio_console;
+	bool balloon;
 	uint32_t unit_count;
 	struct manifest_unit unit[SOLO5_MAX_ENTRIES];
 };

@@ -189,5 +189,6 @@ void restore_configure(const struct restore *r, struct vm_config *config)
 	config->image = &r->image;
 	config->mem = r->reader->sn.machine.ram;
 	config->virtio_console = r->reader->sn.machine.virtio_console;
+	config->balloon = r->reader->sn.machine.balloon;
 	config->solo5 = &r->solo5;
 }

@@ -239,7 +239,7 @@ static int run_with_disks(const struct program *p, const struct run_options *o, 
 	struct disk disks[DISK_MAX];
 	struct vm_config config = {.cpu = o->cpu, .image = image, .cmdline = o->cmdline, .initrd = o->initrd, .mem = o->mem,
 				   .solo5 = &o->solo5, .module = o->module, .module_count = o->module_count, .disks = disks,
-				   .disk_count = o->disk_count, .virtio_console = o->virtio_console};
+				   .disk_count = o->disk_count, .virtio_console = o->virtio_console, .balloon = true};
 	int status;
 
 	if (run_open_disks(disks, o) < 0)

@@ -168,6 +168,19 @@ void dirty_give_back(struct dirty *d, struct dirty_consumer *c, const struct dir
 	merge(c->pending.words, set->words, set_words(d->mem));
 }
 
+void dirty_drop(struct dirty *d, struct dirty_consumer *c, uint64_t gpa, uint64_t size)
+{
+	for (unsigned int n = 0; n < d->mem->region_count; n++) {
+		const struct mem_region *r = &d->mem->region[n];
+		uint64_t first = (gpa - r->gpa) / PAGE_SIZE;
+
+		if (gpa < r->gpa || gpa - r->gpa >= r->size)
+			continue;
+		for (uint64_t page = first; page < first + size / PAGE_SIZE; page++)
+			c->pending.words[first_word(d->mem, n) + page / BITS] &= ~(1ull << page % BITS);
+	}
+}
+
 int dirty_settle(struct dirty *d)
 {
 	return d->consumers ? harvest(d) : 0;

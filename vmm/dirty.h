@@ -55,6 +55,9 @@ int dirty_take(struct dirty *d, struct dirty_consumer *c, struct dirty_set *set)
 /* The set could not be used: its pages count as written in c's running epoch. */
 void dirty_give_back(struct dirty *d, struct dirty_consumer *c, const struct dirty_set *set);
 
+/* These whole pages of one region do not count as written in c's running epoch, as far as is known by now: their bytes are known to c. */
+void dirty_drop(struct dirty *d, struct dirty_consumer *c, uint64_t gpa, uint64_t size);
+
 /* Takes over what KVM's log holds at the moment, which is about to be lost (slots_forget()). 0 or a logged -errno. */
 int dirty_settle(struct dirty *d);
 

@@ -289,6 +289,15 @@ void mem_remapped(struct mem *m, uint64_t gpa, uint64_t size)
 	}
 }
 
+void mem_zeroed(struct mem *m, uint64_t gpa, uint64_t size)
+{
+	for (struct mem_listener *l = m->listeners, *next; l; l = next) {
+		next = l->next;
+		if (l->zeroed)
+			l->zeroed(l, gpa, size);
+	}
+}
+
 void mem_backed(struct mem *m, int fd)
 {
 	m->backed = true;

@@ -28,6 +28,7 @@ struct mem_region {
 struct mem_listener {
 	void (*dirtied)(struct mem_listener *l, uint64_t gpa, uint64_t size); /* written through the door; may be NULL */
 	void (*remapped)(struct mem_listener *l, uint64_t gpa, uint64_t size); /* other host pages; may be NULL */
+	void (*zeroed)(struct mem_listener *l, uint64_t gpa, uint64_t size); /* nothing of the guest's own is there now; may be NULL */
 	struct mem_listener *next;
 };
 
@@ -109,6 +110,9 @@ int mem_write(struct mem *m, uint64_t gpa, const void *from, uint64_t size);
 /* Says that pages were written or exchanged without the door: by pread() into RAM, or by a remap. */
 void mem_dirtied(struct mem *m, uint64_t gpa, uint64_t size);
 void mem_remapped(struct mem *m, uint64_t gpa, uint64_t size);
+
+/* Says that whole pages have become zero because the guest has no use for them (userfault_discard.h), after mem_dirtied(). */
+void mem_zeroed(struct mem *m, uint64_t gpa, uint64_t size);
 
 /* Says that this file, which outlives RAM, was mapped privately over all of it, after mem_remapped() has said where. */
 void mem_backed(struct mem *m, int fd);

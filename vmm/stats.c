@@ -73,6 +73,17 @@ static json_t *disks_array(const struct vm *vm)
 	return disks;
 }
 
+/* NULL for a guest whose driver has never been there. */
+static json_t *balloon_object(const struct virtio_balloon *b)
+{
+	const struct virtio_balloon_stats *s = &b->stats;
+
+	if (!b->v.notified)
+		return NULL;
+	return json_pack("{s:I, s:I, s:I, s:I, s:I}", "reports", (json_int_t)s->reports, "reported", (json_int_t)s->reported, "given_back",
+			 (json_int_t)s->given, "notifications", (json_int_t)b->v.notified, "interrupts", (json_int_t)b->v.interrupted);
+}
+
 /* NULL for a guest whose RAM was always there and never protected. */
 static json_t *userfaults_object(struct userfault *u)
 {
@@ -122,10 +133,10 @@ json_t *stats_guest(struct fleet_member *m)
 
 	if (vm->attached)
 		vm->mmu->stats(vm, &mmu);
-	return json_pack("{s:i, s:o, s:s, s:I, s:o, s:I, s:I, s:o*, s:o*, s:o*, s:o*, s:o*, s:o*, s:I}", "number", (int)vm->number, "ended",
+	return json_pack("{s:i, s:o, s:s, s:I, s:o, s:I, s:I, s:o*, s:o*, s:o*, s:o*, s:o*, s:o*, s:o*, s:I}", "number", (int)vm->number, "ended",
 			 end_object(&vm->end), "mmu_now", vm->mmu->name, "positions", (json_int_t)vm->vcpu.port.position, "exits", exits_object(&vm->vcpu),
 			 "hidden_faults", (json_int_t)mmu.hidden_faults, "pte_writes", (json_int_t)mmu.pte_writes,
-			 "shadow", counters_object(&mmu), "disks", disks_array(vm), "userfaults",
+			 "shadow", counters_object(&mmu), "disks", disks_array(vm), "balloon", balloon_object(&vm->virtio.balloon), "userfaults",
 			 userfaults_object(&vm->userfault), "saves", saves_object(&vm->saves), "scavenger",
 			 scavenger_object(m), "recording", recording_object(vm), "wall_us", (json_int_t)(fleet_member_ns(m) / 1000));
 }

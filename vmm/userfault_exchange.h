@@ -7,7 +7,8 @@
  * 1. A page is exchanged only while it is held, and only for one with the same bytes, or for none while its bytes are where its
  *    pager finds them. So nobody who reads RAM can tell.
  * 2. Between userfault_exchange_begin() and _end() every page of RAM is present or absent, never untouched: reading a page that
- *    is not absent raises no fault. So the exchanging thread may read RAM.
+ *    is not absent raises no fault. So the exchanging thread may read RAM. (While userfault_discard() makes a page zero it is neither;
+ *    who reads it then waits until it is, and may.)
  * 3. A page over which a file's page is mapped is marked (userfault_is_shown()) until something else is mapped there, also when
  *    the guest has written it and has its own copy: dropping that would bring back the file's.
  */

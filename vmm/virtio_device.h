@@ -5,7 +5,7 @@
  * Source: Virtual I/O Device (VIRTIO) Version 1.2, sections 2 (status, features) and 3.1 (initialization). Only modern devices:
  * VIRTIO_F_VERSION_1.
  *
- * A kind of device (block, entropy, console) embeds struct virtio_device as its first member and says in its virtio_ops what it
+ * A kind of device (block, entropy, console, balloon) embeds struct virtio_device as its first member and says in its virtio_ops what it
  * does. What a driver does wrong breaks its queue and sets DEVICE_NEEDS_RESET; nothing else happens to it or to the VM.
  */
 #pragma once
@@ -22,7 +22,7 @@ struct state;
 struct virtio_device;
 
 #define VIRTIO_WINDOW 0x1000u /* bytes of device memory */
-#define VIRTIO_MAX_QUEUES 2u
+#define VIRTIO_MAX_QUEUES 5u
 
 #define VIRTIO_STATUS_ACKNOWLEDGE 1u
 #define VIRTIO_STATUS_DRIVER 2u
@@ -34,6 +34,7 @@ struct virtio_device;
 #define VIRTIO_ID_BLOCK 2u
 #define VIRTIO_ID_CONSOLE 3u
 #define VIRTIO_ID_ENTROPY 4u
+#define VIRTIO_ID_BALLOON 5u
 
 #define VIRTIO_KEPT -1
 

@@ -6,11 +6,12 @@
 #include "guest/abi.h"
 #include "vmm/image.h"
 #include "vmm/log.h"
+#include "vmm/userfault_discard.h"
 #include "vmm/virtio_mmio.h"
 #include "vmm/virtio_pci.h"
 #include "vmm/vm.h"
 
-enum { SLOT_DISKS, SLOT_ENTROPY = SLOT_DISKS + DISK_MAX, SLOT_CONSOLE, SLOTS };
+enum { SLOT_DISKS, SLOT_ENTROPY = SLOT_DISKS + DISK_MAX, SLOT_CONSOLE, SLOT_BALLOON, SLOTS };
 
 _Static_assert(SLOTS == ABI_VIRTIO_SLOTS, "abi.h says where all of them are");
 _Static_assert(SLOTS < PCI_MAX_FUNCTIONS, "there is room for all of them beside the host bridge");
@@ -55,24 +56,58 @@ static void show(struct virtio_devices *d, struct vm *vm, unsigned int slot, str
 		virtio_pci_add(&vm->pci, 1 + slot, &d->function[slot], v, (uint32_t)slot_gpa(slot), irqs[slot]);
 }
 
-void virtio_devices_init(struct virtio_devices *d, struct vm *vm, struct disk *disks, unsigned int disk_count, bool console)
+static uint64_t discard(void *arg, uint64_t gpa, uint64_t size)
 {
-	struct virtio_place place;
+	struct vm *vm = arg;
 
-	*d = (struct virtio_devices){.block_count = disk_count, .has_console = console};
-	for (unsigned int i = 0; i < disk_count; i++) {
-		place = place_of(vm, SLOT_DISKS + i);
-		virtio_block_init(&d->block[i], &vm->bus, &place, &vm->mem, &disks[i], i, wake, vm);
-		show(d, vm, SLOT_DISKS + i, &d->block[i].v);
-	}
-	place = place_of(vm, SLOT_ENTROPY);
+	return userfault_discard(&vm->userfault, gpa, size);
+}
+
+static void add_disk(struct virtio_devices *d, struct vm *vm, unsigned int i, struct disk *disk)
+{
+	struct virtio_place place = place_of(vm, SLOT_DISKS + i);
+
+	virtio_block_init(&d->block[i], &vm->bus, &place, &vm->mem, disk, i, wake, vm);
+	show(d, vm, SLOT_DISKS + i, &d->block[i].v);
+}
+
+static void add_entropy(struct virtio_devices *d, struct vm *vm)
+{
+	struct virtio_place place = place_of(vm, SLOT_ENTROPY);
+
 	virtio_entropy_init(&d->entropy, &vm->bus, &place, &vm->mem, fill, vm);
 	show(d, vm, SLOT_ENTROPY, &d->entropy.v);
-	place = place_of(vm, SLOT_CONSOLE);
-	if (!console)
-		return;
+}
+
+static void add_console(struct virtio_devices *d, struct vm *vm)
+{
+	struct virtio_place place = place_of(vm, SLOT_CONSOLE);
+
 	virtio_console_init(&d->console, &vm->bus, &place, &vm->mem, console_put, &vm->console);
 	show(d, vm, SLOT_CONSOLE, &d->console.v);
+}
+
+static void add_balloon(struct virtio_devices *d, struct vm *vm)
+{
+	struct virtio_place place = place_of(vm, SLOT_BALLOON);
+
+	virtio_balloon_init(&d->balloon, &vm->bus, &place, &vm->mem, discard, vm);
+	show(d, vm, SLOT_BALLOON, &d->balloon.v);
+}
+
+/* The order is that of their states in a snapshot. */
+void virtio_devices_init(struct virtio_devices *d, struct vm *vm, const struct vm_config *config)
+{
+	*d = (struct virtio_devices){
+		.block_count = config->disk_count, .has_console = config->virtio_console, .has_balloon = config->balloon,
+	};
+	for (unsigned int i = 0; i < config->disk_count; i++)
+		add_disk(d, vm, i, &config->disks[i]);
+	add_entropy(d, vm);
+	if (config->virtio_console)
+		add_console(d, vm);
+	if (config->balloon)
+		add_balloon(d, vm);
 }
 
 void virtio_devices_take(struct virtio_devices *d)

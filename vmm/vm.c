@@ -260,7 +260,7 @@ static void add_devices(struct vm *vm, const struct vm_config *config)
 	} else {
 		abi_device_init(&vm->abi, &vm->bus, &vm->clock, on_exit_port, vm);
 	}
-	virtio_devices_init(&vm->virtio, vm, config->disks, config->disk_count, config->virtio_console);
+	virtio_devices_init(&vm->virtio, vm, config);
 }
 
 static int load_image(struct vm *vm, const struct vm_config *config, struct cpu_state *cs)

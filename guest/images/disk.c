@@ -196,6 +196,8 @@ static int list(void)
 		kprintf("entropy: slot %u\n", v.slot);
 	if (virtio_find(&v, VIRTIO_CONSOLE, 0))
 		kprintf("console: slot %u\n", v.slot);
+	if (virtio_find(&v, VIRTIO_BALLOON, 0))
+		kprintf("balloon: slot %u\n", v.slot);
 	return 0;
 }
 

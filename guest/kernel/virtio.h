@@ -10,8 +10,9 @@
 #define VIRTIO_BLOCK 2u
 #define VIRTIO_CONSOLE 3u
 #define VIRTIO_ENTROPY 4u
+#define VIRTIO_BALLOON 5u
 
-#define VIRTIO_QUEUES 2u
+#define VIRTIO_QUEUES 5u
 #define VIRTIO_SIZE 128u /* entries of each ring */
 
 #define VIRTIO_INDIRECT_DESC (1ull << 28)

@@ -188,7 +188,7 @@ class Stats(unittest.TestCase):
         written = set(re.findall(r'"([a-z_]+)"[,)]', source)) - {"we", "_ns"}
         tables = self.tables()
         self.assertTrue({"positions", "image", "reason"} <= written)
-        objects = ("Of a run", "Of a guest", "ended", "disks", "userfaults", "saves")
+        objects = ("Of a run", "Of a guest", "ended", "disks", "balloon", "userfaults", "saves")
         documented = set().union(*(tables[name] for name in objects)) | {"interrupted"}
         self.assertEqual(written, documented)
 

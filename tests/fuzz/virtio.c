@@ -1,7 +1,7 @@
 /*
- * Fuzz target: any bytes as what a driver does to a disk, an entropy device and a console: registers of either transport, and
+ * Fuzz target: any bytes as what a driver does to a disk, an entropy device, a console and a balloon: registers of either transport, and
  * stores to the RAM where the rings are. Whatever it is, requests come to an end, nothing stays pinned, no byte beyond the disk
- * is written, and the state that is left can be saved and loaded.
+ * is written, what is reported are whole pages of RAM, and the state that is left can be saved and loaded.
  *
  * Input: steps of 8 bytes: what (1), size (1), where (2), value (4).
  */
@@ -15,6 +15,7 @@
 #include "tests/fuzz/target.h"
 #include "vmm/mem.h"
 #include "vmm/state.h"
+#include "vmm/virtio_balloon.h"
 #include "vmm/virtio_block.h"
 #include "vmm/virtio_console.h"
 #include "vmm/virtio_entropy.h"
@@ -25,7 +26,7 @@
 #define RINGS 0x10000u
 #define RINGS_BYTES 0x8000u
 #define BASE 0xd1000000u
-#define DEVICES 3u
+#define DEVICES 4u
 #define MAX_STEPS 4096u
 
 enum { START, REGISTER, STORE, REGISTER_READ, RECEIVE, KINDS };
@@ -43,6 +44,7 @@ struct machine {
 	struct virtio_block block;
 	struct virtio_entropy entropy;
 	struct virtio_console console;
+	struct virtio_balloon balloon;
 	uint64_t sent;
 };
 
@@ -79,6 +81,16 @@ static void put(void *arg, uint8_t byte)
 	((struct machine *)arg)->sent++;
 }
 
+/* As it is done to RAM, but for the host's part: the rings may be among it. */
+static uint64_t discard(void *arg, uint64_t gpa, uint64_t size)
+{
+	void *pages = gpa % PAGE_SIZE || size % PAGE_SIZE ? NULL : mem_at(&world.mem, gpa, size, MEM_WRITE);
+
+	require(pages, "what is reported are no pages");
+	memset(pages, 0, size);
+	return size / PAGE_SIZE;
+}
+
 static void make_world(void)
 {
 	char path[40];
@@ -105,6 +117,8 @@ static void make_machine(struct machine *m, bool pci)
 	virtio_entropy_init(&m->entropy, &m->bus, &place, &world.mem, fill, NULL);
 	place.gpa += VIRTIO_WINDOW;
 	virtio_console_init(&m->console, &m->bus, &place, &world.mem, put, m);
+	place.gpa += VIRTIO_WINDOW;
+	virtio_balloon_init(&m->balloon, &m->bus, &place, &world.mem, discard, NULL);
 }
 
 /* What a good driver does first, so that not every input has to find it. */
@@ -112,7 +126,7 @@ static void start(struct virtio_device *v, uint32_t value)
 {
 	virtio_device_set_status(v, 0);
 	v->driver_features_select = 0;
-	virtio_device_accept(v, value & 0x30000200);
+	virtio_device_accept(v, value & 0x30000220);
 	v->driver_features_select = 1;
 	virtio_device_accept(v, 1);
 	virtio_device_set_status(v, 11);
@@ -138,7 +152,7 @@ static void touch_register(struct machine *m, const struct step *s, bool read)
 
 static void take(struct machine *m, const struct step *s)
 {
-	struct virtio_device *devices[DEVICES] = {&m->block.v, &m->entropy.v, &m->console.v};
+	struct virtio_device *devices[DEVICES] = {&m->block.v, &m->entropy.v, &m->console.v, &m->balloon.v};
 	size_t room;
 
 	switch (s->what % KINDS) {

@@ -19,8 +19,8 @@ from initrd import Archive
 HERE = os.path.dirname(os.path.abspath(__file__))
 METAPACKAGE = "linux-image-cloud-amd64"
 MODULES = ("kvm-amd", "virtio_pci", "virtio_console")
-GUEST_MODULES = ("virtio_pci", "virtio_blk", "virtio-rng", "virtio_console") # for the kernel as a guest
-LAYOUT = "-2" # of a kernel's directory: one more when something is added
+GUEST_MODULES = ("virtio_pci", "virtio_blk", "virtio-rng", "virtio_console", "virtio_balloon") # for the kernel as a guest
+LAYOUT = "-3" # of a kernel's directory: one more when something is added
 QEMU = "qemu-system-x86_64"
 WEEK_S = 7 * 86400
 
@@ -150,7 +150,7 @@ def fetch_kernel(cache):
 def kernel_directory(cache):
     """Directory with vmlinuz, modules/ and guest-modules/, fetched if this is the first time."""
     current = os.path.join(cache, "current")
-    if not os.path.exists(os.path.join(current, "guest-modules")):
+    if not os.path.realpath(current).endswith(LAYOUT):
         fetch_kernel(cache)
     return os.path.realpath(current)
 

@@ -1,6 +1,6 @@
 /*
- * The scavenger over guests without KVM: threads that write their RAM through the door and read all of it, as a vCPU's thread and its
- * guest do. What is in RAM is always what was written; when the guests are quiet, everything is shared that can be.
+ * The scavenger over guests without KVM: threads that write their RAM through the door, read all of it, and give some of it back, as a
+ * vCPU's thread and its guest do. What is in RAM is always what was written; when the guests are quiet, everything is shared that can be.
  */
 #include "dedup/scavenger.h"
 
@@ -17,14 +17,16 @@
 #include "tests/unit/thread_vm.h"
 #include "tests/vm/suite.h"
 #include "vmm/mmu.h"
+#include "vmm/userfault_discard.h"
 #include "vmm/vm.h"
 
 #define GUESTS 3u
 #define PAGES 1024u
 #define RAM (PAGES * PAGE_SIZE)
+#define FREED 64u /* pages */
 #define QUIET_MS 240000u
 
-enum order { STAND, WRITE, LEAVE };
+enum order { STAND, WRITE, FREE, LEAVE };
 
 struct guest {
 	struct vm vm;
@@ -33,6 +35,8 @@ struct guest {
 	_Atomic int order;
 	_Atomic bool stands; /* as it was ordered to */
 	_Atomic uint64_t rounds;
+	uint64_t given; /* the vCPU's thread: pages that it had no use for */
+	_Atomic bool freed;
 	uint64_t seed;
 	bool watched; /* the vCPU's thread: what it reads is */
 };
@@ -83,10 +87,39 @@ static struct page_content random_content(struct random *r)
 	return (struct page_content){(enum content)random_below(r, CONTENTS), random_next(r)};
 }
 
+/* Pages that it has no use for; rarely so many that a mapping pays, wherever they come from. */
+static void discard(struct guest *g, struct random *r)
+{
+	uint64_t most = random_below(r, 16) ? 8 : PAGES, first = random_below(r, PAGES), n = 1 + random_below(r, most);
+	uint64_t given;
+
+	n = n < PAGES - first ? n : PAGES - first;
+	given = userfault_discard(&g->vm.userfault, first * PAGE_SIZE, n * PAGE_SIZE);
+	ck_assert_uint_le(given, n);
+	g->given += given;
+	for (uint64_t page = first; page < first + n; page++)
+		g->model[page] = (struct page_content){.kind = CONTENT_ZERO};
+}
+
+/* Once: pages that are resident. */
+static void free_some(struct guest *g)
+{
+	if (g->freed)
+		return;
+	for (uint64_t page = 0; page < FREED; page++)
+		write_page(g, page, (struct page_content){CONTENT_RANDOM, page});
+	g->given += userfault_discard(&g->vm.userfault, 0, FREED * PAGE_SIZE);
+	for (uint64_t page = 0; page < FREED; page++)
+		g->model[page] = (struct page_content){.kind = CONTENT_ZERO};
+	atomic_store(&g->freed, true);
+}
+
 static void live(struct guest *g, struct random *r)
 {
 	uint64_t first = random_below(r, PAGES), n = 1 + random_below(r, 8);
 
+	if (random_below(r, 32) == 0)
+		discard(g, r);
 	for (uint64_t page = first; page < first + n && page < PAGES; page++) {
 		if (random_below(r, 3))
 			verify_page(g, page);
@@ -107,6 +140,8 @@ static void *run_guest(void *arg)
 		atomic_store(&g->stands, order == STAND);
 		if (order == WRITE)
 			live(g, &r);
+		else if (order == FREE)
+			free_some(g);
 		else
 			usleep(1000);
 	}
@@ -258,9 +293,42 @@ START_TEST(keeps_what_is_written)
 		order_all(STAND);
 		scavenging.turn(scavenger, true);
 		await_quiet();
+		/* At first it may not have begun yet. */
+		ck_assert(!phase || stat_of(&guests[0], "reported") > 0);
+		ck_assert_uint_le(stat_of(&guests[0], "reported"), guests[0].given);
 	}
 	order_all(WRITE);
 	usleep(100000);
+	end();
+}
+END_TEST
+
+/* Without a look at them: it rests. */
+START_TEST(knows_what_is_freed)
+{
+	struct random r = random_start("knows_what_is_freed");
+	struct guest *g = &guests[1];
+	uint64_t zero;
+
+	start(&r, SCAVENGE_COMPRESS);
+	await_quiet();
+	scavenging.turn(scavenger, false);
+	while (stat_of(g, "scanned") != (usleep(100000), stat_of(g, "scanned")))
+		;
+	zero = stat_of(g, "zero_kib");
+	for (uint64_t page = 0; page < FREED; page++)
+		zero -= g->model[page].kind == CONTENT_ZERO ? 4 : 0;
+	atomic_store(&g->order, FREE);
+	while (!atomic_load(&g->freed))
+		usleep(1000);
+	/* Single pages of the pool are written instead, and found later. */
+	ck_assert_uint_ge(g->given, FREED / 4);
+	ck_assert_uint_eq(stat_of(g, "reported"), g->given);
+	ck_assert_uint_ge(stat_of(g, "zero_kib"), zero + g->given * 4);
+	scavenging.turn(scavenger, true);
+	await_quiet();
+	for (unsigned int i = 0; i < GUESTS; i++)
+		verify_all(&guests[i]);
 	end();
 }
 END_TEST
@@ -300,6 +368,7 @@ int main(void)
 	tcase_set_timeout(tcase, 600);
 	tcase_add_test(tcase, squeezes_what_it_can);
 	tcase_add_test(tcase, keeps_what_is_written);
+	tcase_add_test(tcase, knows_what_is_freed);
 	tcase_add_test(tcase, off_does_not_watch);
 	return run_case("scavenger", tcase);
 }

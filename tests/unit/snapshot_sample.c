@@ -24,6 +24,7 @@ static void make_machine(struct manifest *m, struct random *r)
 	m->taken_ns = random_next(r) >> 2;
 	m->ram = SAMPLE_RAM;
 	m->position = random_next(r);
+	m->balloon = m->position & 1;
 	m->feature[m->feature_count++] = strdup("fpu");
 	m->feature[m->feature_count++] = strdup("nx");
 	m->disk[m->disk_count++] = (struct manifest_disk){.path = strdup("/disk"), .use = DISK_READ_ONLY};
@@ -133,7 +134,7 @@ static bool same_machine(const struct manifest *a, const struct manifest *b)
 	       a->feature_count == b->feature_count && !strcmp(a->feature[1], b->feature[1]) && a->disk_count == b->disk_count &&
 	       !strcmp(a->disk[0].path, b->disk[0].path) && a->disk[0].use == b->disk[0].use && a->unit_count == b->unit_count &&
 	       !strcmp(a->unit[0].name, b->unit[0].name) && !strcmp(a->unit[0].where, b->unit[0].where) &&
-	       a->unit[0].sector == b->unit[0].sector && a->virtio_console == b->virtio_console;
+	       a->unit[0].sector == b->unit[0].sector && a->virtio_console == b->virtio_console && a->balloon == b->balloon;
 }
 
 static bool same_pages(const struct page_map *a, const struct page_map *b)

@@ -1,7 +1,8 @@
 /*
  * A process as guest, at full speed: threads fill pages of their own, look whether they have what was put there, and have the kernel
  * read files into them; another thread exchanges what it finds, as a scavenger does; a guard saves all of RAM again and again, pages are
- * fetched before anybody wants them and looked at where they are, and now and then the host maps no more.
+ * fetched before anybody wants them and looked at where they are, what is not needed any more is given back, and now and then the host maps
+ * no more.
  */
 #include <check.h>
 #include <errno.h>
@@ -17,6 +18,7 @@
 #include "tests/unit/random.h"
 #include "tests/vm/effort.h"
 #include "tests/vm/suite.h"
+#include "vmm/userfault_discard.h"
 #include "vmm/watchdog.h"
 
 #define WRITERS 3u
@@ -131,7 +133,7 @@ static void *guest(void *arg)
 }
 
 static struct {
-	_Atomic unsigned int zero, shown, evicted, busy, refused, changed;
+	_Atomic unsigned int zero, shown, evicted, busy, refused, changed, given, not_given;
 } did;
 
 /* Of held pages one, which still is what it looked like. Returns 0, or a -errno. */
@@ -304,9 +306,24 @@ static void stop_and_make_absent(struct random *r)
 	pthread_rwlock_unlock(&stands);
 }
 
+/* The same, and it has no use for some pages. */
+static void stop_and_discard(struct random *r)
+{
+	uint64_t first = random_below(r, FIXTURE_RAM_PAGES), count = 1 + random_below(r, FIXTURE_RAM_PAGES - first) / 4, given;
+
+	pthread_rwlock_wrlock(&stands);
+	given = userfault_discard(&f.uf, first * PAGE_SIZE, count * PAGE_SIZE);
+	must(given <= count, "%lu given of %lu\n", given, count);
+	did.given += (unsigned int)given;
+	did.not_given += (unsigned int)(count - given);
+	for (uint64_t page = first; page < first + count; page++)
+		model[page] = 0;
+	pthread_rwlock_unlock(&stands);
+}
+
 static bool did_all(void)
 {
-	return did.zero && did.shown && did.evicted && did.refused && guard.epochs;
+	return did.given && did.not_given && did.zero && did.shown && did.evicted && did.refused && guard.epochs;
 }
 
 /* For some time; on a busy host for longer, until everything has happened. */
@@ -322,7 +339,10 @@ static void run_all(struct random *r)
 	for (unsigned int i = 0; i < 3; i++)
 		ck_assert_int_eq(pthread_create(&thread[n++], NULL, others[i], NULL), 0);
 	while (watchdog_now() < end || !did_all()) {
-		stop_and_make_absent(r);
+		if (random_below(r, 3))
+			stop_and_make_absent(r);
+		else
+			stop_and_discard(r);
 		usleep((useconds_t)random_below(r, 5000));
 	}
 	atomic_store(&stopping, true);
@@ -345,8 +365,8 @@ START_TEST(all_at_once)
 	for (uint64_t page = 0; page < FIXTURE_RAM_PAGES; page++)
 		look(page);
 	userfault_stats(&f.uf, &stats);
-	printf("zero %u, shown %u, evicted %u; busy %u, refused %u, changed %u; epochs %u, fetched %lu, prefetched %lu, saved %lu + %lu, "
-	       "left %lu, stale %lu\n", did.zero, did.shown, did.evicted, did.busy, did.refused, did.changed, guard.epochs,
+	printf("zero %u, shown %u, evicted %u, given %u, not %u; busy %u, refused %u, changed %u; epochs %u, fetched %lu, prefetched %lu, saved %lu + %lu, "
+	       "left %lu, stale %lu\n", did.zero, did.shown, did.evicted, did.given, did.not_given, did.busy, did.refused, did.changed, guard.epochs,
 	       stats.fetched, stats.prefetched, stats.saved_at_fault, stats.saved_behind,
 	       stats.left_to_claimer, stats.stale);
 	ck_assert_uint_eq(atomic_load(&failures), 0);

@@ -146,8 +146,8 @@ START_TEST(test_other_devices)
 
 	expect_run(&f, "run --virtio-console --disk %s,ro --disk %s,ro @disk -- list", "", 0,
 		   "disk 0: slot 0, 300 sectors, read-only\ndisk 1: slot 1, 300 sectors, read-only\n"
-		   "entropy: slot 4\nconsole: slot 5\n");
-	expect_run(&f, "run --disk %s @disk -- list", "", 0, "disk 0: slot 0, 300 sectors\nentropy: slot 4\n");
+		   "entropy: slot 4\nconsole: slot 5\nballoon: slot 6\n");
+	expect_run(&f, "run --disk %s @disk -- list", "", 0, "disk 0: slot 0, 300 sectors\nentropy: slot 4\nballoon: slot 6\n");
 	expect_run(&f, "run --disk %s @disk -- entropy", "", 0, "entropy: 32 and 32 bytes\n");
 	expect_run(&f, "run --virtio-console --disk %s @disk -- console", "one line\nand another\n", 0,
 		   "one line\nand another\n");
