@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "replay/bisect.h"
 #include "replay/recording_files.h"
 #include "replay/replayer.h"
 #include "snapshot/image_reader.h"
@@ -20,11 +21,12 @@
 #include "vmm/program.h"
 #include "vmm/run_options.h"
 
-enum { KEY_UNTIL = RUN_KEY_END };
+enum { KEY_UNTIL = RUN_KEY_END, KEY_BISECT };
 
 static const struct argp_option options[] = {
 	{"mmu", RUN_KEY_MMU, "MODE", 0, "Who translates guest addresses, whichever mode it was recorded in (default: ept)", 0},
 	{"until", KEY_UNTIL, "POSITION", 0, "End when the guest has made so many accesses", 0},
+	{"bisect", KEY_BISECT, NULL, 0, "If it diverges, replay it again and again, and tell after which access replays differ", 0},
 	{"console", RUN_KEY_CONSOLE, "WHERE", 0, "Guest's output: stdio, file:FILE or none (default: stdio)", 0},
 	{"control", RUN_KEY_CONTROL, "SOCKET", 0, "Make a Unix socket through which `penumbra ctl` steers the guest", 0},
 	{"timeout", RUN_KEY_TIMEOUT, "S", 0, "Kill a guest that has not ended after S seconds", 0},
@@ -50,6 +52,8 @@ struct replay {
 	struct run_options run; /* image: the recording's directory */
 	struct steerer steerer;
 	struct replayer replayer;
+	bool bisect;
+	struct probe *probe;
 };
 
 static int set_until(struct replay *r, const char *arg)
@@ -70,6 +74,8 @@ static error_t on_key(int key, char *arg, struct argp_state *state)
 
 	if (key == KEY_UNTIL)
 		err = set_until(r, arg);
+	else if (key == KEY_BISECT)
+		err = (r->bisect = true, 0);
 	else if (key == ARGP_KEY_ARG && r->run.image)
 		err = log_bad(EINVAL, "replay: %s: one recording at a time", arg);
 	else if (key == ARGP_KEY_ARG)
@@ -140,6 +146,7 @@ static int run_log(struct replay *r, int fd, const char *name, struct reason *wh
 
 	if (replayer_open(&r->replayer, r->program, fd, name, r->replayer.until, why) < 0)
 		return EXIT_BAD;
+	r->replayer.probe = r->probe;
 	status = run_from_start(r, why);
 	replayer_close(&r->replayer);
 	return status;
@@ -164,6 +171,17 @@ static int run_recording(struct replay *r)
 	return status;
 }
 
+static int run_probed(void *arg, struct probe *p, const struct mmu_ops *mmu, uint64_t until)
+{
+	struct replay *r = arg;
+
+	r->run.mmu = mmu;
+	r->run.console = RUN_CONSOLE_NONE;
+	r->replayer.until = until;
+	r->probe = p;
+	return run_recording(r);
+}
+
 int cmd_replay(const struct program *p, int argc, char **argv)
 {
 	struct replay r = {.program = p, .steerer.begin = begin, .replayer.until = REPLAYER_TO_THE_END};
@@ -171,7 +189,7 @@ int cmd_replay(const struct program *p, int argc, char **argv)
 
 	run_options_init(&r.run, p, "replay");
 	if (parse(&r, argc, argv) == 0)
-		status = run_recording(&r);
+		status = r.bisect ? bisect(p, r.run.mmu, run_probed, &r) : run_recording(&r);
 	run_options_free(&r.run);
 	return status;
 }

@@ -13,6 +13,7 @@
 #include "replay/digest_compare.h"
 #include "replay/packed.h"
 #include "replay/paging_name.h"
+#include "replay/probe.h"
 #include "replay/ram_digest.h"
 #include "replay/show_access.h"
 #include "replay/state_digest.h"
@@ -25,6 +26,7 @@
 struct replay_digest {
 	struct state_digest state;
 	uint64_t of; /* r->digests when it was taken */
+	struct state_digest probed;
 };
 
 static struct replayer *of_steering(struct steering *s)
@@ -273,6 +275,8 @@ static void due(struct steering *s, struct vm *vm)
 		r->mmu = NULL;
 	clock_stop(&vm->clock);
 	vm->mmu->interruptible(&vm->vcpu); /* an access may only be complete then (mmu.h) */
+	if (r->probe && !vm->console.blocked && !vm_ended(vm) && probe_look(r->probe, vm, r->boundary, &r->state->probed, &r->passed) < 0)
+		vm_fail(vm, "the guest cannot be looked at");
 	if (!vm->console.blocked && !vm_ended(vm))
 		bring_due(r);
 	if (vm_ended(vm))
@@ -390,7 +394,10 @@ static void ended(struct steering *s, struct vm *vm)
 	by_itself = vm->end.kind == VM_EXITED || vm->end.kind == VM_KILLED || vm->end.kind == VM_HOST_LIMIT;
 	if (by_itself && !is_cut_off(r))
 		compare_end(r);
+	if (r->probe)
+		probe_end(r->probe, vm, &r->divergence);
 	state_digest_end(&r->state->state);
+	state_digest_end(&r->state->probed);
 }
 
 static struct json_t *stats(const struct steering *s)
@@ -437,6 +444,7 @@ void replayer_close(struct replayer *r)
 	check_stream_close(&r->checks);
 	log_reader_close(&r->events);
 	state_digest_free(&r->state->state);
+	state_digest_free(&r->state->probed);
 	free(r->state);
 	free(r->boundary);
 }
@@ -447,6 +455,7 @@ int replayer_begin(struct replayer *r, struct vm *vm)
 	r->begun = position(r);
 	r->mmu = vm->mmu;
 	state_digest_init(&r->state->state, &vm->mem, &vm->dirty);
+	state_digest_init(&r->state->probed, &vm->mem, &vm->dirty);
 	if (r->events.header.position != r->begun)
 		return log_bad(EINVAL, "%s: begins at position %" PRIu64 ", and its snapshot is of position %" PRIu64, r->name,
 			       r->events.header.position, r->begun);

@@ -21,6 +21,7 @@
 struct boundary;
 struct mmu_ops;
 struct program;
+struct probe;
 struct replay_digest;
 
 #define REPLAYER_TO_THE_END UINT64_MAX
@@ -45,6 +46,7 @@ struct replayer {
 	const struct mmu_ops *mmu; /* that it began in; NULL = it was changed */
 	struct boundary *boundary;
 	struct replay_digest *state;
+	struct probe *probe; /* the owner's; NULL = nobody looks */
 };
 
 /* Reads the log's beginning. Returns 0, or -errno with the reason and nothing to be freed. */
