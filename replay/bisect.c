@@ -29,7 +29,7 @@ struct bisect {
 	struct probe *probe[2];	      /* shared with the child */
 	int ram_fd[2];
 	bool with_ram;
-	uint64_t begins, ends; /* positions of the whole replay; of its last digest that was right, if there was one */
+	uint64_t begins, ends; /* positions of the whole replay */
 };
 
 static int child(struct bisect *b, unsigned int which, uint64_t until, bool quiet)
@@ -158,7 +158,7 @@ static void say_bytes(uint64_t gpa, const uint8_t *x, const uint8_t *y)
 	printf(" in the other\n");
 }
 
-/* Pages that one of them has and that are another in the other; from `of` those that only it has not been asked for yet. */
+/* Counts pages that `of` has and that are another one in the other, but for those that the first has when it is the second's turn. */
 static int64_t compare_pages(const struct bisect *b, unsigned int of, int64_t *first)
 {
 	uint8_t page[2][PAGE_SIZE];
@@ -270,8 +270,11 @@ static int look(struct bisect *b, const struct mmu_ops *mmu)
 	b->mmu[0] = mmu;
 	*b->probe[0] = (struct probe){.from = 0, .step = PROBE_NEVER, .dump_at = PROBE_NEVER, .ram_fd = -1};
 	status = replay(b, 0, REPLAYER_TO_THE_END, false);
-	if (status != EXIT_DIVERGED || !b->probe[0]->ended)
-		return status < 0 ? EXIT_BAD : status;
+	if (status != EXIT_DIVERGED || !b->probe[0]->ended) {
+		if (b->probe[0]->ended && ended_as_a_replay_does(b->probe[0]))
+			printf("differs   nothing: the replay does not diverge\n");
+		return status < 0 || program_flush_output() < 0 ? EXIT_BAD : status;
+	}
 	first = b->probe[0]->divergence;
 	b->begins = b->probe[0]->count ? b->probe[0]->sample[0].position : 0;
 	b->ends = b->probe[0]->end_position + 1;

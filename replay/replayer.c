@@ -89,9 +89,16 @@ static void advance(struct replayer *r)
 		vm_end(r->vm, VM_BAD_INPUT, 0, "%s", why.text);
 }
 
+static bool ended_by_itself(const struct vm *vm)
+{
+	return vm->end.kind == VM_EXITED || vm->end.kind == VM_KILLED || vm->end.kind == VM_HOST_LIMIT;
+}
+
 /* The log says what cannot be; its checksums are right, but that says nothing of who made them. */
 static void refuse(struct replayer *r, const char *what)
 {
+	if (ended_by_itself(r->vm))
+		r->vm->end = (struct vm_end){.kind = VM_RUNNING};
 	vm_end(r->vm, VM_BAD_INPUT, 0, "%s: %s that there cannot be, at position %" PRIu64, r->name, what, position(r));
 }
 
@@ -384,15 +391,13 @@ static void compare_end(struct replayer *r)
 static void ended(struct steering *s, struct vm *vm)
 {
 	struct replayer *r = of_steering(s);
-	bool by_itself = vm->end.kind == VM_EXITED || vm->end.kind == VM_KILLED || vm->end.kind == VM_HOST_LIMIT;
 
-	if (by_itself && r->has_next && r->next.kind == EVENT_DIGEST && r->next.position == position(r)) {
+	if (ended_by_itself(vm) && r->has_next && r->next.kind == EVENT_DIGEST && r->next.position == position(r)) {
 		compare_state(r, NULL);
-		if (vm->end.kind != VM_DIVERGED && vm->end.kind != VM_HOST_FAILED)
+		if (ended_by_itself(vm))
 			advance(r);
 	}
-	by_itself = vm->end.kind == VM_EXITED || vm->end.kind == VM_KILLED || vm->end.kind == VM_HOST_LIMIT;
-	if (by_itself && !is_cut_off(r))
+	if (ended_by_itself(vm) && !is_cut_off(r))
 		compare_end(r);
 	if (r->probe)
 		probe_end(r->probe, vm, &r->divergence);

@@ -55,7 +55,7 @@ static uint64_t leak(const char *way)
 	put_time_stamp(page + OFFSET);
 	if (strcmp(way, "ram") == 0)
 		return 0;
-	memcpy(&stamp, page + OFFSET, sizeof(stamp));
+	stamp = strcmp(way, "none") == 0 ? 0 : *(volatile uint64_t *)(page + OFFSET);
 	memset(page, 0, sizeof(page));
 	if (strcmp(way, "access") == 0)
 		outl(UNUSED_PORT, (uint32_t)stamp);
