@@ -39,13 +39,14 @@ static const char doc[] =
 	"Have a recorded guest do the same again.\v"
 	"DIR is what `penumbra run --record DIR` made. What the guest shows is shown again, byte for byte, and the exit status is its own; "
 	"time in which it waited is left out. Each access it makes is compared with the recording, and so are its registers wherever an "
-	"interrupt came. Where it does something else the replay ends, with exit status 124, and says where that was, what the guest did, and "
-	"what it had done before.\n\n"
+	"interrupt came, and its registers and RAM several times a second. Where something is not as it was the replay ends, with exit status "
+	"124, and says where that was, what was expected and found, what the guest had done before, and what may be the cause.\n\n"
 	"A recording that was cut off, because whoever recorded it was killed, is replayed as far as it goes.\n\n"
 	"Examples:\n"
 	"  penumbra run --record rec build/guest/shell\n"
 	"  penumbra replay rec\n"
-	"  penumbra replay --mmu=shadow --until 1000 rec";
+	"  penumbra replay --mmu=shadow --until 1000 rec\n"
+	"  penumbra replay --bisect rec";
 
 struct replay {
 	const struct program *program;

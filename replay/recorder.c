@@ -270,6 +270,7 @@ static void idle(struct steering *s, struct vm *vm)
 /* Which page is not as it was is told by this, and that one is not by the last event. */
 static void put_last_digest(struct recorder *r, enum vm_end_kind how)
 {
+	uint64_t start = host_ns();
 	struct event e;
 
 	if ((how != VM_EXITED && how != VM_KILLED && how != VM_HOST_LIMIT) || !r->mmu || !state_digest_can(&r->state->state))
@@ -279,6 +280,7 @@ static void put_last_digest(struct recorder *r, enum vm_end_kind how)
 	e.position = position(r);
 	put(r, &e);
 	r->counts.digests++;
+	r->counts.digest_ns += host_ns() - start;
 }
 
 static void put_end(struct recorder *r, enum vm_end_kind how, uint8_t code)

@@ -133,12 +133,12 @@ static struct event_row row(const struct state_digest *d, uint64_t page, uint64_
 	return (struct event_row){(uint32_t)page, (uint32_t)(last - page + 1), state_digest_sum(d, page, last - page + 1)};
 }
 
-unsigned int state_digest_rows(const struct state_digest *d, struct event_row rows[EVENT_DIGEST_ROWS_MOST])
+unsigned int state_digest_rows(const struct state_digest *d, struct event_row rows[EVENT_DIGEST_ROWS_MOST], unsigned int most)
 {
-	uint64_t most = (d->changes + EVENT_DIGEST_ROWS_MOST - 1) / EVENT_DIGEST_ROWS_MOST, page = state_digest_changed(d, 0);
+	uint64_t each = (d->changes + most - 1) / most, page = state_digest_changed(d, 0);
 	unsigned int n = 0;
 
-	for (; page != UINT64_MAX && n < EVENT_DIGEST_ROWS_MOST; n++)
-		rows[n] = row(d, page, most, &page);
+	for (; page != UINT64_MAX && n < most; n++)
+		rows[n] = row(d, page, each, &page);
 	return n;
 }

@@ -38,8 +38,8 @@ int state_digest_take(struct state_digest *d);
 void state_digest_end(struct state_digest *d);
 void state_digest_free(struct state_digest *d);
 
-/* What became another the last time: a row each page or, where they are more, each so many. Returns how many rows. */
-unsigned int state_digest_rows(const struct state_digest *d, struct event_row rows[EVENT_DIGEST_ROWS_MOST]);
+/* What became another the last time: a row each page or, where they are more than `most`, which is not 0, each so many. Returns how many rows. */
+unsigned int state_digest_rows(const struct state_digest *d, struct event_row rows[EVENT_DIGEST_ROWS_MOST], unsigned int most);
 
 /* As the row says: of these pages, which are RAM. */
 uint32_t state_digest_sum(const struct state_digest *d, uint64_t page, uint64_t pages);
