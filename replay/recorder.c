@@ -248,7 +248,7 @@ static void due(struct steering *s, struct vm *vm)
 		step(r);
 	if (vm->console.blocked || vm_ended(vm))
 		return;
-	if (boundary && record_digest_is_due(r->state, happened(r)))
+	if (boundary && !r->failed && record_digest_is_due(r->state, happened(r)))
 		put_digest(r);
 	if (vm_ended(vm))
 		return;
