@@ -62,7 +62,8 @@ static int replay(struct bisect *b, unsigned int which, uint64_t until, bool qui
 
 static bool ended_as_a_replay_does(const struct probe *p)
 {
-	return p->ended && (p->end == VM_DIVERGED || p->end == VM_REPLAYED || p->end == VM_EXITED || p->end == VM_KILLED || p->end == VM_HOST_LIMIT);
+	return p->ended && (p->end == VM_DIVERGED || p->end == VM_REPLAYED || p->end == VM_EXITED || p->end == VM_KILLED ||
+			    p->end == VM_HOST_LIMIT);
 }
 
 /* Both, with samples as *wanted says. */
@@ -77,7 +78,8 @@ static int replay_both(struct bisect *b, const struct probe *wanted, uint64_t un
 		if (r < 0)
 			return r;
 		if (!ended_as_a_replay_does(b->probe[i]))
-			return log_bad(EIO, "bisect: a replay failed: %s", *b->probe[i]->reason ? b->probe[i]->reason : "it could not be started");
+			return log_bad(EIO, "bisect: a replay failed: %s",
+				       *b->probe[i]->reason ? b->probe[i]->reason : "it could not be started");
 	}
 	return 0;
 }

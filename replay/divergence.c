@@ -29,9 +29,14 @@ void passed_event(struct passed_ring *p, const struct event *e)
 const char *divergence_event(char text[DIVERGENCE_TEXT_ROOM], const struct event *e)
 {
 	static const char *const words[EVENT_KINDS] = {
-		[EVENT_EXTERNAL] = "bytes from outside", [EVENT_CLOCK] = "ns by which the clock moves on", [EVENT_INTERRUPT] = "is the interrupt",
-		[EVENT_CHECKS] = "checks", [EVENT_PAGE] = "is a page of an asynchronous point", [EVENT_STATE] = "bytes of an asynchronous point",
-		[EVENT_END] = "is the code of the guest's end", [EVENT_DIGEST] = "pages in a digest",
+		[EVENT_EXTERNAL] = "bytes from outside",
+		[EVENT_CLOCK] = "ns by which the clock moves on",
+		[EVENT_INTERRUPT] = "is the interrupt",
+		[EVENT_CHECKS] = "checks",
+		[EVENT_PAGE] = "is the page of an asynchronous point",
+		[EVENT_STATE] = "bytes of an asynchronous point",
+		[EVENT_END] = "is the code of the guest's end",
+		[EVENT_DIGEST] = "parts of a digest",
 	};
 	const uint64_t numbers[EVENT_KINDS] = {
 		[EVENT_EXTERNAL] = e->external.size, [EVENT_CLOCK] = e->ns, [EVENT_INTERRUPT] = e->interrupt.vector,
@@ -67,8 +72,8 @@ const char *divergence_cause(char *text, enum divergence_kind kind, const struct
 	if (chance_find(vm->image, p->host_ring0_interpreted, &chance) == -EPERM)
 		snprintf(text, sizeof(chance.text), "%s", chance.text);
 	else
-		snprintf(text, sizeof(chance.text), "%s; the image has no instruction that is known to do so, which leaves code that the guest made "
-			 "itself, a log that was changed, another version of this program, or a bug of it", causes[kind]);
+		snprintf(text, sizeof(chance.text), "%s; the image has no instruction that is known to do so, which leaves code that the "
+			 "guest made itself, a log that was changed, another version of this program, or a bug of it", causes[kind]);
 	return text;
 }
 

@@ -10,24 +10,16 @@
 
 #include "replay/access_check.h"
 #include "replay/boundary.h"
-#include "replay/digest_compare.h"
 #include "replay/packed.h"
 #include "replay/paging_name.h"
 #include "replay/probe.h"
 #include "replay/ram_digest.h"
+#include "replay/replay_digest.h"
 #include "replay/show_access.h"
-#include "replay/state_digest.h"
 #include "snapshot/reason.h"
 #include "vmm/log.h"
 #include "vmm/run.h"
 #include "vmm/vm.h"
-
-/* Not a part of what the guest did: whoever has it go back to where it was needs no other one. */
-struct replay_digest {
-	struct state_digest state;
-	uint64_t of; /* r->digests when it was taken */
-	struct state_digest probed;
-};
 
 static struct replayer *of_steering(struct steering *s)
 {
@@ -72,8 +64,8 @@ static void expect_next(struct replayer *r)
 	char text[DIVERGENCE_TEXT_ROOM];
 
 	if (r->has_next && r->vm->end.kind != VM_DIVERGED)
-		snprintf(r->divergence.expected, sizeof(r->divergence.expected), "%.150s at position %" PRIu64, divergence_event(text, &r->next),
-			 r->next.position);
+		snprintf(r->divergence.expected, sizeof(r->divergence.expected), "%.150s at position %" PRIu64,
+			 divergence_event(text, &r->next), r->next.position);
 }
 
 /* What the log says next, but for checks. */
@@ -169,34 +161,18 @@ static void stand_for_pages(struct replayer *r, enum event_kind before)
 		vm_fail(r->vm, "the state of the vCPU cannot be read");
 }
 
-static bool has_same_paging(const struct replayer *r, const char *paging, uint8_t size)
-{
-	char name[PAGING_NAME_ROOM];
-
-	return r->mmu && strlen(paging_name(name, r->program, r->mmu)) == size && !memcmp(name, paging, size);
-}
-
-/* The digest of RAM, up to date, if it can be compared with that of the log. */
-static struct state_digest *take_ram(struct replayer *r)
-{
-	struct state_digest *s = &r->state->state;
-
-	if (!r->next.digest.size || !has_same_paging(r, r->next.digest.paging, r->next.digest.size) || !state_digest_can(s))
-		return NULL;
-	if (state_digest_take(s) == 0)
-		return s;
-	vm_fail(r->vm, "what the guest has written cannot be found out");
-	return NULL;
-}
-
 /* `at`: where the guest is, NULL = it has ended. */
 static void compare_state(struct replayer *r, const struct boundary *at)
 {
-	bool follows = r->state->of == r->digests;
-	struct state_digest *ram = take_ram(r);
+	const struct event *e = &r->next;
+	bool same_paging = paging_is(r->program, r->mmu, e->digest.paging, e->digest.size);
 	struct digest_difference d;
-	enum digest_verdict v = digest_compare(&r->next, at, ram, follows, &d);
+	enum digest_verdict v;
 
+	if (replay_digest_compare(r->state, e, r->digests, at, same_paging, &v, &d) < 0) {
+		vm_fail(r->vm, "what the guest has written cannot be found out");
+		return;
+	}
 	memcpy(r->divergence.expected, d.expected, sizeof(d.expected));
 	memcpy(r->divergence.found, d.found, sizeof(d.found));
 	if (v == DIGEST_NONSENSE)
@@ -205,8 +181,6 @@ static void compare_state(struct replayer *r, const struct boundary *at)
 		diverge(r, v == DIGEST_RAM_DIFFERS ? DIVERGED_RAM : DIVERGED_REGISTERS, position(r), "%s", d.what);
 	r->right = position(r);
 	r->digests++;
-	if (ram)
-		r->state->of = r->digests;
 }
 
 static void bring_digest(struct replayer *r)
@@ -381,7 +355,7 @@ static void compare_end(struct replayer *r)
 	if (!r->has_next || e->kind != EVENT_END || e->position != position(r) || e->end.how != found->kind || e->end.code != found->code) {
 		expect_next(r);
 		diverge(r, DIVERGED_END, position(r), "the guest ends (%s, code %u), which it did not", vm_end_name(found->kind), found->code);
-	} else if (has_same_paging(r, e->end.paging, e->end.size) && ram_digest(&r->vm->mem, &ram) == 0 && ram != e->end.ram) {
+	} else if (paging_is(r->program, r->mmu, e->end.paging, e->end.size) && ram_digest(&r->vm->mem, &ram) == 0 && ram != e->end.ram) {
 		snprintf(r->divergence.expected, sizeof(r->divergence.expected), "digest of all of it %016" PRIx64, e->end.ram);
 		snprintf(r->divergence.found, sizeof(r->divergence.found), "digest of all of it %016" PRIx64, ram);
 		diverge(r, DIVERGED_RAM, position(r), "RAM is not as it was when the guest ended");
@@ -401,8 +375,7 @@ static void ended(struct steering *s, struct vm *vm)
 		compare_end(r);
 	if (r->probe)
 		probe_end(r->probe, vm, &r->divergence);
-	state_digest_end(&r->state->state);
-	state_digest_end(&r->state->probed);
+	replay_digest_end(r->state);
 }
 
 static struct json_t *stats(const struct steering *s)
@@ -448,9 +421,7 @@ void replayer_close(struct replayer *r)
 {
 	check_stream_close(&r->checks);
 	log_reader_close(&r->events);
-	state_digest_free(&r->state->state);
-	state_digest_free(&r->state->probed);
-	free(r->state);
+	replay_digest_free(r->state);
 	free(r->boundary);
 }
 
@@ -459,8 +430,7 @@ int replayer_begin(struct replayer *r, struct vm *vm)
 	r->vm = vm;
 	r->begun = position(r);
 	r->mmu = vm->mmu;
-	state_digest_init(&r->state->state, &vm->mem, &vm->dirty);
-	state_digest_init(&r->state->probed, &vm->mem, &vm->dirty);
+	replay_digest_init(r->state, vm);
 	if (r->events.header.position != r->begun)
 		return log_bad(EINVAL, "%s: begins at position %" PRIu64 ", and its snapshot is of position %" PRIu64, r->name,
 			       r->events.header.position, r->begun);

@@ -38,7 +38,10 @@ int state_digest_take(struct state_digest *d);
 void state_digest_end(struct state_digest *d);
 void state_digest_free(struct state_digest *d);
 
-/* What became another the last time: a row each page or, where they are more than `most`, which is not 0, each so many. Returns how many rows. */
+/*
+ * What became another the last time: a row each page or, where they are more than `most`, which is not 0, each so many. Returns how
+ * many rows.
+ */
 unsigned int state_digest_rows(const struct state_digest *d, struct event_row rows[EVENT_DIGEST_ROWS_MOST], unsigned int most);
 
 /* As the row says: of these pages, which are RAM. */
