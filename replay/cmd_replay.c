@@ -93,6 +93,8 @@ static int parse(struct replay *r, int argc, char **argv)
 
 	if (err == 0 && !r->run.image)
 		err = log_bad(EINVAL, "replay: no directory named; try `penumbra replay --help`");
+	if (err == 0 && r->bisect && r->replayer.until != REPLAYER_TO_THE_END)
+		err = log_bad(EINVAL, "replay: --bisect looks for where it diverges: not with --until");
 	return err == 0 ? overwrite_check(&r->run) : err;
 }
 
