@@ -74,7 +74,7 @@ static void assert_said(const struct outcome *o, const char *text, const char *p
 struct change {
 	const char *what;
 	enum verdict (*change)(struct event *e);
-	bool last;  /* the one of the guest's end, else the second one */
+	enum { FIRST, SECOND, LAST } which; /* the first one has all of RAM, the last one is of the guest's end */
 	int status;
 	const char *said[3]; /* by replay */
 };
@@ -92,7 +92,7 @@ static struct event_row *rows_of(struct event *e)
 /* All RAM of these guests is below the hole. */
 static void expect_page(uint64_t page)
 {
-	snprintf(page_text, sizeof(page_text), "the page at gpa 0x%" PRIx64, page << PAGE_SHIFT);
+	snprintf(page_text, sizeof(page_text), " gpa 0x%" PRIx64, page << PAGE_SHIFT);
 }
 
 static enum verdict other_register(struct event *e)
@@ -109,7 +109,6 @@ static enum verdict other_page(struct event *e)
 	struct event_row *row = rows_of(e) + (e->digest.rows - 1);
 
 	ck_assert_uint_gt(e->digest.rows, 0);
-	ck_assert_uint_eq(row->pages, 1);
 	row->sum ^= 0x100;
 	expect_page(row->page);
 	return KEEP;
@@ -147,12 +146,13 @@ static enum verdict drop(struct event *e)
 }
 
 static const struct change changes[] = {
-	{"a register", other_register, false, 124, {"registers are not as they were: 1 of them", "expected: r14 0x", "found: r14 0x"}},
-	{"a page", other_page, true, 124, {"RAM is not as it was: ", "expected: digest of what is there ", page_text}},
-	{"a page that no row is about", page_of_no_row, true, 124, {"is another one than before", "expected: as it was at the digest before", page_text}},
-	{"a sum", other_sum, false, 124, {"in no page that the guest wrote since", "expected: digest of all of it ", "found: digest of all of it "}},
-	{"a page that is no RAM", no_ram, true, 125, {"a digest that there cannot be"}},
-	{"a dropped digest", drop, false, 0, {""}},
+	{"a register", other_register, SECOND, 124, {"registers are not as they were: 1 of them", "expected: r14 0x", "found: r14 0x"}},
+	{"a page", other_page, FIRST, 124, {"RAM is not as it was: ", "expected: digest of what is there ", page_text}},
+	{"a page that no row is about", page_of_no_row, FIRST, 124, {"is another one than before", "expected: as it was at the digest before", page_text}},
+	{"a sum", other_sum, SECOND, 124, {"in no page that the guest wrote since", "expected: digest of all of it ", "found: digest of all of it "}},
+	{"a sum at the end", other_sum, LAST, 124, {"in no page that the guest wrote since", "expected: digest of all of it ", "likely cause: "}},
+	{"a page that is no RAM", no_ram, FIRST, 125, {"a digest that there cannot be"}},
+	{"a dropped digest", drop, SECOND, 0, {""}},
 };
 
 struct edit {
@@ -174,7 +174,7 @@ START_TEST(test_changed_digests)
 	record_leak(&r, "none");
 	for (size_t i = 0; i < sizeof(changes) / sizeof(*changes); i++) {
 		const struct change *c = &changes[i];
-		struct edit d = {.change = c, .wanted = c->last ? logged(r.right, EVENT_DIGEST) - 1 : 1};
+		struct edit d = {.change = c, .wanted = c->which == LAST ? logged(r.right, EVENT_DIGEST) - 1 : c->which};
 		struct outcome o;
 
 		edit_log(r.right, r.log, edit, &d);
@@ -336,10 +336,9 @@ START_TEST(test_changed_page)
 	edit_log(right, log, edit_page, &d);
 	snprintf(line, sizeof(line), "replay --mmu %s --timeout 100 %s/r", mode(), p.control.directory);
 	o = spawn_line(line, "");
-	snprintf(line, sizeof(line), "the page at gpa 0x%" PRIx64, d.page << PAGE_SHIFT);
+	snprintf(line, sizeof(line), " gpa 0x%" PRIx64, d.page << PAGE_SHIFT);
 	ck_assert_msg(o.status == 124, "%s: %d '%s'", line, o.status, o.err.data);
 	assert_said(&o, o.err.data, line, "a changed page");
-	assert_said(&o, o.err.data, "were last as recorded at position ", "a changed page");
 	outcome_free(&o);
 	leave_snapshot_place(&p);
 }
