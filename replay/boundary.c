@@ -49,17 +49,27 @@ int boundary_stand(struct vm *vm, struct boundary *b)
 	int r = vm_settle(vm, &b->cpu);
 
 	b->open = r == 0 && !vm_ended(vm) && vm->mmu->interruptible(&vm->vcpu);
-	b->in_string = b->open && at_repeated_string(vm, b->cpu.rip);
+	b->in_string = r == 0 && !vm_ended(vm) && at_repeated_string(vm, b->cpu.rip);
 	return r;
+}
+
+const char *const boundary_register_names[BOUNDARY_REGISTERS] = {
+	"rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi", "r8",  "r9",
+	"r10", "r11", "r12", "r13", "r14", "r15", "rip", "cr3", "rflags (of which IF and DF)",
+};
+
+void boundary_registers(const struct boundary *b, uint64_t registers[BOUNDARY_REGISTERS])
+{
+	memcpy(registers, b->cpu.gpr, sizeof(b->cpu.gpr));
+	registers[CPU_GPR_COUNT] = b->cpu.rip;
+	registers[CPU_GPR_COUNT + 1] = b->cpu.cr3;
+	registers[CPU_GPR_COUNT + 2] = b->cpu.rflags & (RFLAGS_IF | RFLAGS_DF);
 }
 
 uint32_t boundary_check(const struct boundary *b)
 {
-	uint64_t words[CPU_GPR_COUNT + 3];
+	uint64_t registers[BOUNDARY_REGISTERS];
 
-	memcpy(words, b->cpu.gpr, sizeof(b->cpu.gpr));
-	words[CPU_GPR_COUNT] = b->cpu.rip;
-	words[CPU_GPR_COUNT + 1] = b->cpu.cr3;
-	words[CPU_GPR_COUNT + 2] = b->cpu.rflags & (RFLAGS_IF | RFLAGS_DF);
-	return (uint32_t)XXH3_64bits(words, sizeof(words));
+	boundary_registers(b, registers);
+	return (uint32_t)XXH3_64bits(registers, sizeof(registers));
 }

@@ -23,5 +23,12 @@ struct boundary {
  */
 int boundary_stand(struct vm *vm, struct boundary *b);
 
-/* Of general registers, RIP, CR3 and what of RFLAGS has the same value in every mode, for an interrupt's event. */
+/* General registers, RIP, CR3 and what of RFLAGS has the same value in every mode. */
+#define BOUNDARY_REGISTERS (CPU_GPR_COUNT + 3u)
+
+extern const char *const boundary_register_names[BOUNDARY_REGISTERS];
+
+void boundary_registers(const struct boundary *b, uint64_t registers[BOUNDARY_REGISTERS]);
+
+/* A check of them, for an interrupt's event. */
 uint32_t boundary_check(const struct boundary *b);

@@ -43,9 +43,8 @@ static int name(const struct image *im, uint64_t gva, ZydisMnemonic mnemonic, co
 		return -ENOMEM;
 	symbols_describe(&symbols, gva, place, sizeof(place));
 	symbols_free(&symbols);
-	return reason_give(why, EPERM, "%s: %s at 0x%" PRIx64 "%s%s%s %s, and cannot be kept from it here: a replay may diverge "
-			   "(--record-anyway)", im->path, ZydisMnemonicGetString(mnemonic), gva, *place ? " (" : "", place,
-			   *place ? ")" : "", what);
+	return reason_give(why, EPERM, "%s: %s at 0x%" PRIx64 "%s%s%s %s, and cannot be kept from it here", im->path,
+			   ZydisMnemonicGetString(mnemonic), gva, *place ? " (" : "", place, *place ? ")" : "", what);
 }
 
 static int sweep(const struct image *im, const struct image_segment *s, const uint8_t *code, bool native, struct reason *why)
@@ -74,7 +73,7 @@ static int look_into(const struct image *im, const struct image_segment *s, bool
 	int r;
 
 	if (s->file_size > SEGMENT_MOST)
-		return reason_give(why, EPERM, "%s: too much code to be looked into (--record-anyway)", im->path);
+		return reason_give(why, EPERM, "%s: too much code to be looked into", im->path);
 	code = malloc(s->file_size + 1);
 	if (!code)
 		return log_errno(ENOMEM, "%s: code", im->path);
@@ -85,15 +84,26 @@ static int look_into(const struct image *im, const struct image_segment *s, bool
 	return r;
 }
 
-int chance_look(const struct image *im, bool native, struct reason *why)
+int chance_find(const struct image *im, bool native, struct reason *why)
 {
 	int r = 0;
 
 	if (im->kind == IMAGE_LINUX)
 		return reason_give(why, EPERM, "%s: a packed kernel cannot be looked into, and Linux reads the host's time stamp where no mode "
-				   "can keep it from that: a replay may diverge (--record-anyway, best with --cpu notsc)", im->path);
+				   "can keep it from that", im->path);
 	for (unsigned int i = 0; i < im->segment_count && r == 0; i++)
 		if (im->segment[i].flags & PF_X)
 			r = look_into(im, &im->segment[i], native, why);
+	return r;
+}
+
+int chance_look(const struct image *im, bool native, struct reason *why)
+{
+	struct reason found = {.text = ""};
+	int r = chance_find(im, native, &found);
+
+	if (r == -EPERM)
+		return reason_give(why, EPERM, "%.400s: a replay may diverge (--record-anyway%s)", found.text,
+				   im->kind == IMAGE_LINUX ? ", best with --cpu notsc" : "");
 	return r;
 }

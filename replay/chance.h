@@ -14,4 +14,7 @@ struct reason;
  * too. Returns 0: there is none; -EPERM with the reason, which names the first one, or says that the image cannot be looked into; or a
  * logged -errno. Code that comes into being later is not seen.
  */
+int chance_find(const struct image *im, bool native, struct reason *why);
+
+/* The same, for who is about to record it: the reason says what he can do. */
 int chance_look(const struct image *im, bool native, struct reason *why);

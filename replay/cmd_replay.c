@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "replay/bisect.h"
 #include "replay/recording_files.h"
 #include "replay/replayer.h"
 #include "replay/twice.h"
@@ -21,7 +22,7 @@
 #include "vmm/program.h"
 #include "vmm/run_options.h"
 
-enum { KEY_UNTIL = RUN_KEY_END, KEY_TWICE, KEY_EVERY, KEY_ROOM };
+enum { KEY_UNTIL = RUN_KEY_END, KEY_BISECT, KEY_TWICE, KEY_EVERY, KEY_ROOM };
 
 static const struct argp_option options[] = {
 	{"mmu", RUN_KEY_MMU, "MODE", 0, "Who translates guest addresses, whichever mode it was recorded in (default: ept)", 0},
@@ -29,6 +30,7 @@ static const struct argp_option options[] = {
 	{"twice", KEY_TWICE, NULL, 0, "Put the guest back when it has ended, have it do all once more, and compare registers, devices and RAM", 0},
 	{"checkpoint-every", KEY_EVERY, "N", 0, "With --twice: compare every N accesses (default: 1000)", 0},
 	{"checkpoint-room", KEY_ROOM, "SIZE", 0, "Memory that they may take (default: 256M)", 0},
+	{"bisect", KEY_BISECT, NULL, 0, "If it diverges, replay it again and again, and tell after which access replays differ", 0},
 	{"console", RUN_KEY_CONSOLE, "WHERE", 0, "Guest's output: stdio, file:FILE or none (default: stdio)", 0},
 	{"control", RUN_KEY_CONTROL, "SOCKET", 0, "Make a Unix socket through which `penumbra ctl` steers the guest", 0},
 	{"timeout", RUN_KEY_TIMEOUT, "S", 0, "Kill a guest that has not ended after S seconds", 0},
@@ -41,14 +43,15 @@ static const char doc[] =
 	"Have a recorded guest do the same again.\v"
 	"DIR is what `penumbra run --record DIR` made. What the guest shows is shown again, byte for byte, and the exit status is its own; "
 	"time in which it waited is left out. Each access it makes is compared with the recording, and so are its registers wherever an "
-	"interrupt came. Where it does something else the replay ends, with exit status 124, and says where that was, what the guest did, and "
-	"what it had done before.\n\n"
+	"interrupt came, and its registers and RAM several times a second. Where something is not as it was the replay ends, with exit status "
+	"124, and says where that was, what was expected and found, what the guest had done before, and what may be the cause.\n\n"
 	"With --twice registers, devices and RAM are compared, too, with what they were the first time.\n\n"
 	"A recording that was cut off, because whoever recorded it was killed, is replayed as far as it goes.\n\n"
 	"Examples:\n"
 	"  penumbra run --record rec build/guest/shell\n"
 	"  penumbra replay rec\n"
-	"  penumbra replay --mmu=shadow --until 1000 rec";
+	"  penumbra replay --mmu=shadow --until 1000 rec\n"
+	"  penumbra replay --bisect rec";
 
 struct replay {
 	const struct program *program;
@@ -57,6 +60,8 @@ struct replay {
 	struct replayer replayer;
 	struct twice twice;
 	bool is_twice;
+	bool bisect;
+	struct probe *probe;
 };
 
 static int set_until(struct replay *r, const char *arg)
@@ -99,6 +104,8 @@ static error_t on_key(int key, char *arg, struct argp_state *state)
 		err = set_every(r, arg);
 	else if (key == KEY_ROOM)
 		err = set_room(r, arg);
+	else if (key == KEY_BISECT)
+		err = (r->bisect = true, 0);
 	else if (key == ARGP_KEY_ARG && r->run.image)
 		err = log_bad(EINVAL, "replay: %s: one recording at a time", arg);
 	else if (key == ARGP_KEY_ARG)
@@ -131,6 +138,8 @@ static int parse(struct replay *r, int argc, char **argv)
 	if (err == 0)
 		err = check_checkpoints(r);
 	add_defaults(&r->twice.options);
+	if (err == 0 && r->bisect && r->replayer.until != REPLAYER_TO_THE_END)
+		err = log_bad(EINVAL, "replay: --bisect looks for where it diverges: not with --until");
 	return err == 0 ? overwrite_check(&r->run) : err;
 }
 
@@ -190,6 +199,7 @@ static int run_log(struct replay *r, int fd, const char *name, struct reason *wh
 
 	if (replayer_open(&r->replayer, r->program, fd, name, r->replayer.until, why) < 0)
 		return EXIT_BAD;
+	r->replayer.probe = r->probe;
 	status = run_from_start(r, why);
 	replayer_close(&r->replayer);
 	return status;
@@ -214,6 +224,17 @@ static int run_recording(struct replay *r)
 	return status;
 }
 
+static int run_probed(void *arg, struct probe *p, const struct mmu_ops *mmu, uint64_t until)
+{
+	struct replay *r = arg;
+
+	r->run.mmu = mmu;
+	r->run.console = RUN_CONSOLE_NONE;
+	r->replayer.until = until;
+	r->probe = p;
+	return run_recording(r);
+}
+
 int cmd_replay(const struct program *p, int argc, char **argv)
 {
 	struct replay r = {.program = p, .steerer.begin = begin, .replayer.until = REPLAYER_TO_THE_END};
@@ -221,7 +242,7 @@ int cmd_replay(const struct program *p, int argc, char **argv)
 
 	run_options_init(&r.run, p, "replay");
 	if (parse(&r, argc, argv) == 0)
-		status = run_recording(&r);
+		status = r.bisect ? bisect(p, r.run.mmu, run_probed, &r) : run_recording(&r);
 	run_options_free(&r.run);
 	return status;
 }

@@ -187,6 +187,55 @@ static void take_end(struct event *e, struct source *s)
 	e->end.paging = (const char *)take(s, e->end.size);
 }
 
+_Static_assert(sizeof(struct event_row) == 12, "as documented");
+
+static uint8_t *put_digest(const struct event *e, uint8_t *to)
+{
+	ensure(e->digest.size <= EVENT_PAGING_MOST && e->digest.rows <= EVENT_DIGEST_ROWS_MOST && (e->digest.size || !e->digest.rows));
+	ensure(!e->digest.registers || e->digest.registers == EVENT_DIGEST_REGISTERS);
+	*to++ = e->digest.registers;
+	to = put_bytes(to, e->digest.register_bytes, sizeof(uint64_t) * e->digest.registers);
+	*to++ = e->digest.size;
+	if (!e->digest.size)
+		return to;
+	to = put_bytes(to, e->digest.paging, e->digest.size);
+	to = put_bytes(to, &e->digest.ram, sizeof(e->digest.ram));
+	*to++ = e->digest.rows;
+	return put_bytes(to, e->digest.row_bytes, sizeof(struct event_row) * e->digest.rows);
+}
+
+static void take_digest(struct event *e, struct source *s)
+{
+	e->digest.registers = take_byte(s);
+	s->bad |= e->digest.registers && e->digest.registers != EVENT_DIGEST_REGISTERS;
+	e->digest.register_bytes = take(s, sizeof(uint64_t) * e->digest.registers);
+	e->digest.size = take_byte(s);
+	s->bad |= e->digest.size > EVENT_PAGING_MOST;
+	if (!e->digest.size)
+		return;
+	e->digest.paging = (const char *)take(s, e->digest.size);
+	take_into(s, &e->digest.ram, sizeof(e->digest.ram));
+	e->digest.rows = take_byte(s);
+	s->bad |= e->digest.rows > EVENT_DIGEST_ROWS_MOST;
+	e->digest.row_bytes = take(s, sizeof(struct event_row) * e->digest.rows);
+}
+
+struct event_row event_row(const struct event *e, unsigned int i)
+{
+	struct event_row row;
+
+	memcpy(&row, (const uint8_t *)e->digest.row_bytes + i * sizeof(row), sizeof(row));
+	return row;
+}
+
+uint64_t event_register(const struct event *e, unsigned int i)
+{
+	uint64_t value;
+
+	memcpy(&value, (const uint8_t *)e->digest.register_bytes + i * sizeof(value), sizeof(value));
+	return value;
+}
+
 static const struct {
 	uint8_t *(*put)(const struct event *e, uint8_t *to);
 	void (*take)(struct event *e, struct source *s);
@@ -198,6 +247,7 @@ static const struct {
 	[EVENT_PAGE] = {put_page, take_page},
 	[EVENT_STATE] = {put_state, take_state},
 	[EVENT_END] = {put_end, take_end},
+	[EVENT_DIGEST] = {put_digest, take_digest},
 };
 
 size_t event_room(const struct event *e)
@@ -210,6 +260,9 @@ size_t event_room(const struct event *e)
 	case EVENT_PAGE:
 	case EVENT_STATE: brought = e->packed.size; break;
 	case EVENT_END: brought = e->end.size; break;
+	case EVENT_DIGEST:
+		brought = e->digest.size + sizeof(uint64_t) * e->digest.registers + sizeof(struct event_row) * e->digest.rows;
+		break;
 	default: break;
 	}
 	return EVENT_HEAD_MOST + brought;

@@ -17,6 +17,7 @@ enum event_kind {
 	EVENT_PAGE,	 /* contents of a page of RAM, for the EVENT_STATE that follows */
 	EVENT_STATE,	 /* the guest goes on from there: an asynchronous point */
 	EVENT_END,	 /* the last one: the guest has ended */
+	EVENT_DIGEST,	 /* registers and RAM as they are here: what replay compares */
 	EVENT_KINDS
 };
 
@@ -25,7 +26,15 @@ enum event_kind {
 #define EVENT_CHECKS_MOST 255u
 #define EVENT_HOW_MOST 6u /* ways to end; VM_STOPPED */
 #define EVENT_PAGING_MOST 31u
-#define EVENT_HEAD_MOST 32u /* bytes of an event beside those it brings */
+#define EVENT_HEAD_MOST 40u /* bytes of an event beside those it brings */
+#define EVENT_DIGEST_ROWS_MOST 64u
+#define EVENT_DIGEST_REGISTERS 19u /* boundary.h */
+
+/* Of pages that the guest wrote since the digest before, and those between them; by mem_page_number(), ascending. As in the log. */
+struct event_row {
+	uint32_t page, pages; /* the first one, and how many */
+	uint32_t sum;	      /* the lower half of the sum of their digests (ram_digest.h) */
+};
 
 struct event {
 	enum event_kind kind;
@@ -57,8 +66,20 @@ struct event {
 			uint8_t size;
 			const char *paging; /* where that holds (paging_name.h), `size` bytes, none = nowhere; whose: see who gives the event */
 		} end;
+		struct {
+			uint8_t registers; /* EVENT_DIGEST_REGISTERS of 8 bytes; or none: the guest has ended here */
+			uint8_t rows;
+			uint8_t size;	   /* of `paging`; none: there is no digest of RAM, and no row */
+			uint64_t ram;
+			const void *register_bytes, *row_bytes; /* whose: see who gives the event */
+			const char *paging;			/* as of the end */
+		} digest;
 	};
 };
+
+/* A row, and a register, of an EVENT_DIGEST. */
+struct event_row event_row(const struct event *e, unsigned int i);
+uint64_t event_register(const struct event *e, unsigned int i);
 
 /* At most so many bytes in the log. */
 size_t event_room(const struct event *e);

@@ -8,7 +8,7 @@
 #include <stdint.h>
 #include <xxhash.h>
 
-#define LOG_VERSION 1u
+#define LOG_VERSION 2u
 #define LOG_MAGIC_BYTES 8u
 #define LOG_ID_BYTES 16u
 #define LOG_BLOCK_MOST 65536u /* bytes of a block's events */

@@ -5,7 +5,9 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "vmm/mmu.h"
 #include "vmm/program.h"
@@ -16,4 +18,12 @@ static inline const char *paging_name(char text[PAGING_NAME_ROOM], const struct 
 {
 	snprintf(text, PAGING_NAME_ROOM, p->host_mmu_nested ? "%s/%s" : "%s", p->host_mmu, mmu->name);
 	return text;
+}
+
+/* Whether that is its name. `mmu` = NULL: the mode was changed, and no name is right. */
+static inline bool paging_is(const struct program *p, const struct mmu_ops *mmu, const char *name, size_t size)
+{
+	char text[PAGING_NAME_ROOM];
+
+	return mmu && strlen(paging_name(text, p, mmu)) == size && !memcmp(text, name, size);
 }

@@ -16,17 +16,17 @@ struct sum {
 
 static const uint8_t zeros[PAGE_SIZE];
 
-/* A sum, so that it does not matter what was walked over. */
+uint64_t page_digest(const void *page, uint64_t gpa)
+{
+	return memcmp(page, zeros, PAGE_SIZE) ? XXH3_64bits_withSeed(page, PAGE_SIZE, gpa) : 0;
+}
+
 static int add(void *arg, uint64_t gpa, uint64_t size)
 {
 	struct sum *s = arg;
 
-	for (uint64_t end = gpa + size; gpa < end; gpa += PAGE_SIZE) {
-		const void *page = mem_at(s->mem, gpa, PAGE_SIZE, MEM_READ);
-
-		if (memcmp(page, zeros, PAGE_SIZE) != 0)
-			s->digest += XXH3_64bits_withSeed(page, PAGE_SIZE, gpa);
-	}
+	for (uint64_t end = gpa + size; gpa < end; gpa += PAGE_SIZE)
+		s->digest += page_digest(mem_at(s->mem, gpa, PAGE_SIZE, MEM_READ), gpa);
 	return 0;
 }
 

@@ -210,6 +210,31 @@ static bool make_point(struct recorder *r)
 	return !vm_ended(r->vm) && r->boundary->open;
 }
 
+static uint64_t happened(const struct recorder *r)
+{
+	return position(r) + r->log->all_events;
+}
+
+/* Before anything comes to the guest here: what was brought and not yet taken is not the same in every mode. */
+static void put_digest(struct recorder *r)
+{
+	uint64_t start = host_ns();
+	struct event e;
+
+	if (boundary_stand(r->vm, r->boundary) < 0) {
+		vm_fail(r->vm, "the state of the vCPU cannot be read");
+	} else if (vm_ended(r->vm) || r->boundary->in_string) {
+		record_digest_put_off(r->state);
+	} else if (record_digest_take(r->state, r->program, r->mmu, r->boundary, &e, happened(r)) < 0) {
+		vm_fail(r->vm, "what the guest has written cannot be found out");
+	} else {
+		e.position = position(r);
+		put(r, &e);
+		r->counts.digests++;
+	}
+	r->counts.digest_ns += host_ns() - start;
+}
+
 static void due(struct steering *s, struct vm *vm)
 {
 	struct recorder *r = of_steering(s);
@@ -222,6 +247,10 @@ static void due(struct steering *s, struct vm *vm)
 	if (clock_wait(&vm->clock) == 0)
 		step(r);
 	if (vm->console.blocked || vm_ended(vm))
+		return;
+	if (boundary && !r->failed && record_digest_is_due(r->state, happened(r)))
+		put_digest(r);
+	if (vm_ended(vm))
 		return;
 	point = is_time(r, boundary) && make_point(r);
 	if (boundary || point)
@@ -238,6 +267,22 @@ static void idle(struct steering *s, struct vm *vm)
 	vcpu_sleep(&vm->vcpu);
 }
 
+/* Which page is not as it was is told by this, and that one is not by the last event. */
+static void put_last_digest(struct recorder *r, enum vm_end_kind how)
+{
+	uint64_t start = host_ns();
+	struct event e;
+
+	if ((how != VM_EXITED && how != VM_KILLED && how != VM_HOST_LIMIT) || !r->mmu || !state_digest_can(&r->state->state))
+		return;
+	if (record_digest_take(r->state, r->program, r->mmu, NULL, &e, happened(r)) < 0)
+		return;
+	e.position = position(r);
+	put(r, &e);
+	r->counts.digests++;
+	r->counts.digest_ns += host_ns() - start;
+}
+
 static void put_end(struct recorder *r, enum vm_end_kind how, uint8_t code)
 {
 	char paging[PAGING_NAME_ROOM] = "";
@@ -247,6 +292,7 @@ static void put_end(struct recorder *r, enum vm_end_kind how, uint8_t code)
 		paging_name(paging, r->program, r->mmu);
 	e.end.size = (uint8_t)strlen(paging);
 	put_checks(r);
+	put_last_digest(r, how);
 	put(r, &e);
 	log_writer_flush(r->log);
 }
@@ -269,6 +315,7 @@ static void end(struct recorder *r, enum vm_end_kind how, uint8_t code)
 	if (r->noting)
 		dirty_end(&r->vm->dirty, &r->consumer);
 	r->noting = false;
+	state_digest_end(&r->state->state);
 	r->at_end(r);
 }
 
@@ -294,10 +341,11 @@ static struct json_t *stats(const struct steering *s)
 	const struct recorder *r = (const struct recorder *)((const char *)s - offsetof(struct recorder, steering));
 	const struct recorder_counts *c = &r->counts;
 
-	return json_pack("{s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "failed", r->failed, "events", (json_int_t)r->log->all_events, "bytes",
+	return json_pack("{s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "failed", r->failed, "events", (json_int_t)r->log->all_events, "bytes",
 			 (json_int_t)(r->log->at + r->log->used), "interrupts", (json_int_t)c->interrupts, "points",
 			 (json_int_t)c->asynchronous, "point_pages", (json_int_t)c->pages, "point_bytes", (json_int_t)c->packed_bytes,
-			 "point_us", (json_int_t)(c->point_ns / 1000));
+			 "point_us", (json_int_t)(c->point_ns / 1000), "digests", (json_int_t)c->digests, "digest_us",
+			 (json_int_t)(c->digest_ns / 1000));
 }
 
 static const struct steering_ops ops = {.due = due, .idle = idle, .ended = ended, .stats = stats};
@@ -326,9 +374,11 @@ int recorder_begin(struct recorder *r, const struct program *p, struct vm *vm, s
 		.mmu = vm->mmu,
 		.ran_from = vm->vcpu.port.position,
 		.boundary = malloc(sizeof(*r->boundary)),
+		.state = calloc(1, sizeof(*r->state)),
 	};
-	if (!r->boundary)
+	if (!r->boundary || !r->state)
 		return log_errno(ENOMEM, "%s", name);
+	record_digest_begin(r->state, vm);
 	clock_hold(&vm->clock);
 	virtio_devices_show(&vm->virtio, vm);
 	vm->vcpu.port.tap = &r->tap;
@@ -340,5 +390,8 @@ int recorder_begin(struct recorder *r, const struct program *p, struct vm *vm, s
 void recorder_free(struct recorder *r)
 {
 	dirty_set_free(&r->taken);
+	if (r->state)
+		state_digest_free(&r->state->state);
+	free(r->state);
 	free(r->boundary);
 }

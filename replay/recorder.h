@@ -15,6 +15,7 @@
 #include <stdint.h>
 
 #include "replay/log_writer.h"
+#include "replay/record_digest.h"
 #include "vmm/access.h"
 #include "vmm/dirty.h"
 #include "vmm/steering.h"
@@ -24,9 +25,10 @@ struct mmu_ops;
 struct program;
 
 struct recorder_counts {
-	uint64_t interrupts, asynchronous, pages;
+	uint64_t interrupts, asynchronous, pages, digests;
 	uint64_t packed_bytes; /* of asynchronous points */
 	uint64_t point_ns;     /* that they took, the guest standing still */
+	uint64_t digest_ns;    /* the same for digests of its state */
 };
 
 struct recorder {
@@ -50,6 +52,7 @@ struct recorder {
 	bool noting;	    /* of pages that are written, for asynchronous points */
 	struct dirty_consumer consumer;
 	struct dirty_set taken;
+	struct record_digest *state;
 	struct boundary *boundary;
 	struct recorder_counts counts;
 };

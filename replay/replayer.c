@@ -12,7 +12,9 @@
 #include "replay/boundary.h"
 #include "replay/packed.h"
 #include "replay/paging_name.h"
+#include "replay/probe.h"
 #include "replay/ram_digest.h"
+#include "replay/replay_digest.h"
 #include "replay/show_access.h"
 #include "snapshot/reason.h"
 #include "vmm/log.h"
@@ -34,32 +36,36 @@ static uint64_t position(const struct replayer *r)
 	return r->vm->vcpu.port.position;
 }
 
-static void show_last(const struct replayer *r, uint64_t at)
+/* `at`: the last position of which nothing is known to be wrong. What was expected and found is said before, if it is known. */
+static void diverge(struct replayer *r, enum divergence_kind kind, uint64_t at, const char *fmt, ...) __attribute__((format(printf, 4, 5)));
+
+static void diverge(struct replayer *r, enum divergence_kind kind, uint64_t at, const char *fmt, ...)
 {
-	uint64_t from = at > r->begun + REPLAYER_LAST ? at - REPLAYER_LAST : r->begun;
-	char text[SHOW_ACCESS_ROOM];
-
-	while (from++ < at)
-		log_print(LOG_WARN, "as it was: position %" PRIu64 ": %s", from, show_access(text, &r->last[from % REPLAYER_LAST]));
-}
-
-/* `at`: the last position of which nothing is known to be wrong. */
-static void diverge(struct replayer *r, uint64_t at, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
-
-static void diverge(struct replayer *r, uint64_t at, const char *fmt, ...)
-{
-	char what[160];
+	struct divergence *d = &r->divergence;
 	va_list args;
 
 	if (r->vm->end.kind == VM_DIVERGED)
 		return;
+	d->kind = kind;
+	d->position = at;
+	d->right = r->right;
 	va_start(args, fmt);
-	vsnprintf(what, sizeof(what), fmt, args);
+	vsnprintf(d->what, sizeof(d->what), fmt, args);
 	va_end(args);
-	show_last(r, at);
+	divergence_say(d, &r->passed, r->program, r->vm);
 	if (vm_ended(r->vm)) /* by itself, where it did not before */
 		r->vm->end = (struct vm_end){.kind = VM_RUNNING};
-	vm_end(r->vm, VM_DIVERGED, 0, "after position %" PRIu64 ": %s", at, what);
+	vm_end(r->vm, VM_DIVERGED, 0, "after position %" PRIu64 ": %s", at, d->what);
+}
+
+/* The log says what was to come. */
+static void expect_next(struct replayer *r)
+{
+	char text[DIVERGENCE_TEXT_ROOM];
+
+	if (r->has_next && r->vm->end.kind != VM_DIVERGED)
+		snprintf(r->divergence.expected, sizeof(r->divergence.expected), "%.150s at position %" PRIu64,
+			 divergence_event(text, &r->next), r->next.position);
 }
 
 /* What the log says next, but for checks. */
@@ -75,9 +81,16 @@ static void advance(struct replayer *r)
 		vm_end(r->vm, VM_BAD_INPUT, 0, "%s", why.text);
 }
 
+static bool ended_by_itself(const struct vm *vm)
+{
+	return vm->end.kind == VM_EXITED || vm->end.kind == VM_KILLED || vm->end.kind == VM_HOST_LIMIT;
+}
+
 /* The log says what cannot be; its checksums are right, but that says nothing of who made them. */
 static void refuse(struct replayer *r, const char *what)
 {
+	if (ended_by_itself(r->vm))
+		r->vm->end = (struct vm_end){.kind = VM_RUNNING};
 	vm_end(r->vm, VM_BAD_INPUT, 0, "%s: %s that there cannot be, at position %" PRIu64, r->name, what, position(r));
 }
 
@@ -94,26 +107,32 @@ static void bring_step(struct replayer *r)
 static void bring_input(struct replayer *r)
 {
 	if (!console_receive(&r->vm->console, r->next.external.bytes, r->next.external.size))
-		diverge(r, position(r), "the console has no room for %u bytes of input that it had room for", r->next.external.size);
+		diverge(r, DIVERGED_ARRIVAL, position(r), "the console has no room for %u bytes of input that it had room for", r->next.external.size);
 }
 
 static void bring_interrupt(struct replayer *r)
 {
 	uint64_t at = position(r);
+	uint32_t registers;
 
-	if (boundary_stand(r->vm, r->boundary) < 0)
+	expect_next(r);
+	if (boundary_stand(r->vm, r->boundary) < 0) {
 		vm_fail(r->vm, "the state of the vCPU cannot be read");
-	else if (vm_ended(r->vm) || position(r) != at)
-		diverge(r, at, "an interrupt came in the middle of an instruction");
-	else if (!r->boundary->open)
-		diverge(r, at, "the guest does not take the interrupt that it took, at 0x%" PRIx64, r->boundary->cpu.rip);
-	else if (boundary_check(r->boundary) != r->next.interrupt.registers)
-		diverge(r, at, "registers are not as they were when interrupt %u came, at 0x%" PRIx64, r->next.interrupt.vector,
-			r->boundary->cpu.rip);
-	else if (!pic_pending(&r->vm->pic))
-		diverge(r, at, "interrupt %u is not there", r->next.interrupt.vector);
-	else
+	} else if (vm_ended(r->vm) || position(r) != at) {
+		diverge(r, DIVERGED_ARRIVAL, at, "an interrupt came in the middle of an instruction");
+	} else if (!r->boundary->open) {
+		diverge(r, DIVERGED_ARRIVAL, at, "the guest does not take the interrupt that it took, at 0x%" PRIx64, r->boundary->cpu.rip);
+	} else if ((registers = boundary_check(r->boundary)) != r->next.interrupt.registers) {
+		snprintf(r->divergence.expected, sizeof(r->divergence.expected), "check of registers %08x", r->next.interrupt.registers);
+		snprintf(r->divergence.found, sizeof(r->divergence.found), "check of registers %08x", registers);
+		diverge(r, DIVERGED_REGISTERS, at, "registers are not as they were when interrupt %u came, at 0x%" PRIx64,
+			r->next.interrupt.vector, r->boundary->cpu.rip);
+	} else if (!pic_pending(&r->vm->pic)) {
+		diverge(r, DIVERGED_ARRIVAL, at, "interrupt %u is not there", r->next.interrupt.vector);
+	} else {
+		*r->divergence.expected = '\0';
 		run_deliver_interrupt(r->vm);
+	}
 }
 
 static void bring_page(struct replayer *r)
@@ -142,6 +161,40 @@ static void stand_for_pages(struct replayer *r, enum event_kind before)
 		vm_fail(r->vm, "the state of the vCPU cannot be read");
 }
 
+/* `at`: where the guest is, NULL = it has ended. */
+static void compare_state(struct replayer *r, const struct boundary *at)
+{
+	const struct event *e = &r->next;
+	bool same_paging = paging_is(r->program, r->mmu, e->digest.paging, e->digest.size);
+	struct digest_difference d;
+	enum digest_verdict v;
+
+	if (replay_digest_compare(r->state, e, r->digests, at, same_paging, &v, &d) < 0) {
+		vm_fail(r->vm, "what the guest has written cannot be found out");
+		return;
+	}
+	memcpy(r->divergence.expected, d.expected, sizeof(d.expected));
+	memcpy(r->divergence.found, d.found, sizeof(d.found));
+	if (v == DIGEST_NONSENSE)
+		refuse(r, "a digest");
+	else if (v != DIGEST_SAME)
+		diverge(r, v == DIGEST_RAM_DIFFERS ? DIVERGED_RAM : DIVERGED_REGISTERS, position(r), "%s", d.what);
+	r->right = position(r);
+	r->digests++;
+}
+
+static void bring_digest(struct replayer *r)
+{
+	uint64_t at = position(r);
+
+	if (boundary_stand(r->vm, r->boundary) < 0)
+		vm_fail(r->vm, "the state of the vCPU cannot be read");
+	else if (vm_ended(r->vm) || position(r) != at)
+		diverge(r, DIVERGED_ARRIVAL, at, "there was a digest in the middle of an instruction");
+	else
+		compare_state(r, r->boundary);
+}
+
 _Static_assert(EVENT_HOW_MOST == VM_STOPPED, "later ones are no end of a recorded guest");
 
 static bool ends_by_itself(const struct event *e)
@@ -166,13 +219,23 @@ static void end_where_cut_off(struct replayer *r)
 
 static void (*const bring[EVENT_KINDS])(struct replayer *r) = {
 	[EVENT_EXTERNAL] = bring_input, [EVENT_CLOCK] = bring_step, [EVENT_INTERRUPT] = bring_interrupt,
-	[EVENT_PAGE] = bring_page,	[EVENT_STATE] = bring_state, [EVENT_END] = bring_end,
+	[EVENT_PAGE] = bring_page,	[EVENT_STATE] = bring_state, [EVENT_END] = bring_end,		[EVENT_DIGEST] = bring_digest,
 };
 
 /* A device will ask for it, or the guest will do it. */
 static bool comes_by_itself(const struct event *e)
 {
-	return (e->kind == EVENT_EXTERNAL && e->external.source != ACCESS_CONSOLE) || (e->kind == EVENT_END && ends_by_itself(e));
+	return (e->kind == EVENT_EXTERNAL && e->external.source != ACCESS_CONSOLE) || (e->kind == EVENT_END && ends_by_itself(e)) ||
+	       (e->kind == EVENT_DIGEST && !e->digest.registers);
+}
+
+/* It is brought; what comes next? */
+static void pass(struct replayer *r)
+{
+	if (vm_ended(r->vm))
+		return;
+	passed_event(&r->passed, &r->next);
+	advance(r);
 }
 
 static void bring_due(struct replayer *r)
@@ -183,19 +246,24 @@ static void bring_due(struct replayer *r)
 		stand_for_pages(r, before);
 		before = r->next.kind;
 		bring[r->next.kind](r);
-		if (!vm_ended(r->vm))
-			advance(r);
+		pass(r);
 	}
-	if (!vm_ended(r->vm) && r->has_next && r->next.position < position(r))
-		diverge(r, r->next.position, "what came there was passed by");
+	if (!vm_ended(r->vm) && r->has_next && r->next.position < position(r)) {
+		expect_next(r);
+		diverge(r, DIVERGED_ARRIVAL, r->next.position, "what came there was passed by");
+	}
 }
 
 static void due(struct steering *s, struct vm *vm)
 {
 	struct replayer *r = of_steering(s);
 
+	if (vm->mmu != r->mmu)
+		r->mmu = NULL;
 	clock_stop(&vm->clock);
 	vm->mmu->interruptible(&vm->vcpu); /* an access may only be complete then (mmu.h) */
+	if (r->probe && !vm->console.blocked && !vm_ended(vm) && probe_look(r->probe, vm, r->boundary, &r->state->probed, &r->passed) < 0)
+		vm_fail(vm, "the guest cannot be looked at");
 	if (!vm->console.blocked && !vm_ended(vm)) {
 		bring_due(r);
 		if (r->follower && !vm_ended(vm))
@@ -213,7 +281,8 @@ static void idle(struct steering *s, struct vm *vm)
 {
 	struct replayer *r = of_steering(s);
 
-	diverge(r, position(r), "the guest is halted, and nothing wakes it that did");
+	expect_next(r);
+	diverge(r, DIVERGED_ARRIVAL, position(r), "the guest is halted, and nothing wakes it that did");
 }
 
 bool replayer_rest(struct replayer *r)
@@ -243,11 +312,12 @@ static void before(struct access_tap *t, uint64_t at, const struct access *a)
 
 	while (!vm_ended(r->vm) && r->has_next && r->next.position == at && comes_within(&r->next)) {
 		bring[r->next.kind](r);
-		if (!vm_ended(r->vm))
-			advance(r);
+		pass(r);
 	}
-	if (!vm_ended(r->vm) && r->has_next && r->next.position <= at && !comes_by_itself(&r->next))
-		diverge(r, at, "the guest goes on where something came to it");
+	if (!vm_ended(r->vm) && r->has_next && r->next.position <= at && !comes_by_itself(&r->next)) {
+		expect_next(r);
+		diverge(r, DIVERGED_ARRIVAL, at, "the guest goes on where something came to it");
+	}
 }
 
 static void after(struct access_tap *t, uint64_t at, const struct access *a)
@@ -257,9 +327,17 @@ static void after(struct access_tap *t, uint64_t at, const struct access *a)
 	uint8_t check;
 
 	r->digest = access_check(r->digest, a);
-	r->last[at % REPLAYER_LAST] = *a;
-	if (check_stream_next(&r->checks, &check) && check != (uint8_t)r->digest)
-		diverge(r, at - 1, "the guest did something else: %s", show_access(text, a));
+	if (r->vm->end.kind == VM_DIVERGED)
+		return;
+	if (!check_stream_next(&r->checks, &check) || check == (uint8_t)r->digest) {
+		passed_access(&r->passed, at, a);
+		return;
+	}
+	r->divergence.access = *a;
+	r->divergence.has_access = true;
+	snprintf(r->divergence.expected, sizeof(r->divergence.expected), "an access whose check is %02x", check);
+	snprintf(r->divergence.found, sizeof(r->divergence.found), "%s, whose check is %02x", show_access(text, a), (uint8_t)r->digest);
+	diverge(r, DIVERGED_ACCESS, at - 1, "the guest did something else: %s", text);
 }
 
 static void external(struct access_tap *t, uint64_t at, enum access_source source, void *bytes, size_t size)
@@ -276,12 +354,14 @@ static void external(struct access_tap *t, uint64_t at, enum access_source sourc
 			return;
 		}
 		if (!r->has_next || e->position != at || e->kind != EVENT_EXTERNAL || e->external.source != source || e->external.size != part) {
-			diverge(r, at, "a device asks for %u bytes, which it did not", part);
+			expect_next(r);
+			diverge(r, DIVERGED_ACCESS, at, "a device asks for %u bytes, which it did not", part);
 			return;
 		}
 		memcpy(to, e->external.bytes, part);
 		to += part;
 		size -= part;
+		passed_event(&r->passed, e);
 		advance(r);
 	}
 }
@@ -291,32 +371,37 @@ static void interrupt(struct access_tap *t, uint64_t at, uint8_t vector)
 	struct replayer *r = of_tap(t);
 
 	if (vector != r->next.interrupt.vector)
-		diverge(r, at, "interrupt %u comes, and not %u", vector, r->next.interrupt.vector);
+		diverge(r, DIVERGED_ARRIVAL, at, "interrupt %u comes, and not %u", vector, r->next.interrupt.vector);
 }
 
-static bool has_same_paging(const struct replayer *r)
+static void compare_end(struct replayer *r)
 {
-	char name[PAGING_NAME_ROOM];
-	size_t size = strlen(paging_name(name, r->program, r->vm->mmu));
+	const struct event *e = &r->next;
+	const struct vm_end *found = &r->vm->end;
+	uint64_t ram;
 
-	return size == r->next.end.size && !memcmp(name, r->next.end.paging, size);
+	if (!r->has_next || e->kind != EVENT_END || e->position != position(r) || e->end.how != found->kind || e->end.code != found->code) {
+		expect_next(r);
+		diverge(r, DIVERGED_END, position(r), "the guest ends (%s, code %u), which it did not", vm_end_name(found->kind), found->code);
+	} else if (paging_is(r->program, r->mmu, e->end.paging, e->end.size) && ram_digest(&r->vm->mem, &ram) == 0 && ram != e->end.ram) {
+		snprintf(r->divergence.expected, sizeof(r->divergence.expected), "digest of all of it %016" PRIx64, e->end.ram);
+		snprintf(r->divergence.found, sizeof(r->divergence.found), "digest of all of it %016" PRIx64, ram);
+		diverge(r, DIVERGED_RAM, position(r), "RAM is not as it was when the guest ended");
+	}
 }
 
 /* If it ended by itself, that is how it is recorded. */
 static void check_end(struct replayer *r, struct vm *vm)
 {
-	const struct event *e = &r->next;
-	uint64_t ram;
-	bool by_itself = vm->end.kind == VM_EXITED || vm->end.kind == VM_KILLED || vm->end.kind == VM_HOST_LIMIT;
-
-	if (!by_itself)
-		return;
-	if (is_cut_off(r))
-		return;
-	if (!r->has_next || e->kind != EVENT_END || e->position != position(r) || e->end.how != vm->end.kind || e->end.code != vm->end.code)
-		diverge(r, position(r), "the guest ends (%s, code %u), which it did not", vm_end_name(vm->end.kind), vm->end.code);
-	else if (has_same_paging(r) && ram_digest(&vm->mem, &ram) == 0 && ram != e->end.ram)
-		diverge(r, position(r), "RAM is not as it was when the guest ended");
+	if (ended_by_itself(vm) && r->has_next && r->next.kind == EVENT_DIGEST && r->next.position == position(r)) {
+		compare_state(r, NULL);
+		if (ended_by_itself(vm))
+			advance(r);
+	}
+	if (ended_by_itself(vm) && !is_cut_off(r))
+		compare_end(r);
+	if (r->probe)
+		probe_end(r->probe, vm, &r->divergence);
 }
 
 static void ended(struct steering *s, struct vm *vm)
@@ -326,6 +411,8 @@ static void ended(struct steering *s, struct vm *vm)
 	check_end(r, vm);
 	if (r->follower && r->follower->ended)
 		r->follower->ended(r->follower, r);
+	if (vm_ended(vm))
+		replay_digest_end(r->state);
 }
 
 static struct json_t *stats(const struct steering *s)
@@ -345,10 +432,13 @@ int replayer_open(struct replayer *r, const struct program *p, int fd, const cha
 		.name = name,
 		.program = p,
 		.until = until,
+		.right = UINT64_MAX,
 		.boundary = malloc(sizeof(*r->boundary)),
+		.state = calloc(1, sizeof(*r->state)),
 	};
-	if (!r->boundary)
-		return reason_errno(why, ENOMEM, "%s", name);
+	err = r->boundary && r->state ? 0 : reason_errno(why, ENOMEM, "%s", name);
+	if (err < 0)
+		goto boundary;
 	err = log_reader_open(&r->events, fd, name, why);
 	if (err < 0)
 		goto boundary;
@@ -359,6 +449,7 @@ int replayer_open(struct replayer *r, const struct program *p, int fd, const cha
 events:
 	log_reader_close(&r->events);
 boundary:
+	free(r->state);
 	free(r->boundary);
 	return err;
 }
@@ -367,13 +458,14 @@ void replayer_close(struct replayer *r)
 {
 	check_stream_close(&r->checks);
 	log_reader_close(&r->events);
+	replay_digest_free(r->state);
 	free(r->boundary);
 }
 
 void replayer_mark(const struct replayer *r, struct replayer_mark *m)
 {
-	*m = (struct replayer_mark){.next = r->next, .has_next = r->has_next, .digest = r->digest};
-	memcpy(m->last, r->last, sizeof(m->last));
+	*m = (struct replayer_mark){.next = r->next, .has_next = r->has_next, .digest = r->digest, .passed = r->passed, .right = r->right,
+				   .digests = r->digests};
 	log_reader_mark(&r->events, &m->events);
 	check_stream_mark(&r->checks, &m->checks);
 }
@@ -387,7 +479,9 @@ int replayer_return(struct replayer *r, const struct replayer_mark *m, struct re
 	r->next = m->next;
 	r->has_next = m->has_next;
 	r->digest = m->digest;
-	memcpy(r->last, m->last, sizeof(r->last));
+	r->passed = m->passed;
+	r->right = m->right;
+	r->digests = m->digests;
 	return err;
 }
 
@@ -395,6 +489,8 @@ int replayer_begin(struct replayer *r, struct vm *vm)
 {
 	r->vm = vm;
 	r->begun = position(r);
+	r->mmu = vm->mmu;
+	replay_digest_init(r->state, vm);
 	if (r->events.header.position != r->begun)
 		return log_bad(EINVAL, "%s: begins at position %" PRIu64 ", and its snapshot is of position %" PRIu64, r->name,
 			       r->events.header.position, r->begun);

@@ -13,15 +13,18 @@
 #include <stdint.h>
 
 #include "replay/check_stream.h"
+#include "replay/divergence.h"
 #include "replay/log_reader.h"
 #include "vmm/access.h"
 #include "vmm/steering.h"
 
 struct boundary;
+struct mmu_ops;
 struct program;
 struct replayer;
+struct probe;
+struct replay_digest;
 
-#define REPLAYER_LAST 8u /* accesses that are shown when the next one is another */
 #define REPLAYER_TO_THE_END UINT64_MAX
 
 /* Who follows a replay (timeline.h). Called on the vCPU's thread. */
@@ -40,7 +43,8 @@ struct replayer_mark {
 	struct event next; /* its bytes are in the block of `events` */
 	bool has_next;
 	uint64_t digest;
-	struct access last[REPLAYER_LAST];
+	struct passed_ring passed;
+	uint64_t right, digests;
 };
 
 struct replayer {
@@ -55,10 +59,16 @@ struct replayer {
 	bool has_next;
 	struct check_stream checks;
 	uint64_t digest;
-	struct access last[REPLAYER_LAST]; /* by position, modulo */
+	struct passed_ring passed;
+	struct divergence divergence; /* once the VM has ended as diverged */
 	uint64_t begun; /* position */
+	uint64_t right; /* of the last digest; UINT64_MAX: there was none */
+	uint64_t digests; /* there were */
+	const struct mmu_ops *mmu; /* that it began in; NULL = it was changed */
 	struct boundary *boundary;
 	struct replay_follower *follower; /* NULL = nobody */
+	struct replay_digest *state;
+	struct probe *probe; /* the owner's; NULL = nobody looks */
 };
 
 /* Reads the log's beginning. Returns 0, or -errno with the reason and nothing to be freed. */

@@ -11,6 +11,7 @@
 const char *const event_kind_names[EVENT_KINDS] = {
 	[EVENT_EXTERNAL] = "external", [EVENT_CLOCK] = "clock", [EVENT_INTERRUPT] = "interrupt", [EVENT_CHECKS] = "checks",
 	[EVENT_PAGE] = "page",	       [EVENT_STATE] = "state", [EVENT_END] = "end",
+	[EVENT_DIGEST] = "digest",
 };
 
 static const char *source_name(enum access_source source)
@@ -44,6 +45,12 @@ static void show_details(const struct event *e)
 	case EVENT_CHECKS: printf("of %u accesses", e->checks.count); break;
 	case EVENT_PAGE: printf("0x%" PRIx64 " in %u bytes", e->packed.page << PAGE_SHIFT, e->packed.size); break;
 	case EVENT_STATE: printf("in %u bytes", e->packed.size); break;
+	case EVENT_DIGEST:
+		printable(text, sizeof(text), e->digest.size ? e->digest.paging : "", e->digest.size);
+		printf("of %u registers", e->digest.registers);
+		if (e->digest.size)
+			printf(", RAM %016" PRIx64 " where paging is %s, and %u parts of it", e->digest.ram, text, e->digest.rows);
+		break;
 	default:
 		printable(text, sizeof(text), e->end.paging, e->end.size);
 		printf("%s, code %u, RAM %016" PRIx64 " where paging is %s", vm_end_name(e->end.how), e->end.code, e->end.ram, *text ? text : "unknown");
@@ -72,6 +79,10 @@ static json_t *details(const struct event *e)
 	case EVENT_PAGE:
 		return json_pack("{s:I, s:I}", "gpa", (json_int_t)(e->packed.page << PAGE_SHIFT), "bytes", (json_int_t)e->packed.size);
 	case EVENT_STATE: return json_pack("{s:I}", "bytes", (json_int_t)e->packed.size);
+	case EVENT_DIGEST:
+		printable(text, sizeof(text), e->digest.size ? e->digest.paging : "", e->digest.size);
+		return json_pack("{s:i, s:I, s:i, s:s}", "registers", e->digest.registers, "ram", (json_int_t)e->digest.ram, "parts",
+				 e->digest.rows, "paging", text);
 	default:
 		printable(text, sizeof(text), e->end.paging, e->end.size);
 		return json_pack("{s:s, s:i, s:s}", "how", vm_end_name(e->end.how), "code", e->end.code, "paging", text);

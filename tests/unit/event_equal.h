@@ -23,6 +23,13 @@ static inline bool event_equal(const struct event *a, const struct event *b)
 	case EVENT_STATE:
 		return a->packed.page == b->packed.page && a->packed.size == b->packed.size &&
 		       !memcmp(a->packed.bytes, b->packed.bytes, a->packed.size);
+	case EVENT_DIGEST:
+		if (a->digest.registers != b->digest.registers || a->digest.size != b->digest.size ||
+		    (a->digest.registers && memcmp(a->digest.register_bytes, b->digest.register_bytes, 8u * a->digest.registers)))
+			return false;
+		return !a->digest.size || (!memcmp(a->digest.paging, b->digest.paging, a->digest.size) && a->digest.ram == b->digest.ram &&
+					   a->digest.rows == b->digest.rows &&
+					   !memcmp(a->digest.row_bytes, b->digest.row_bytes, sizeof(struct event_row) * a->digest.rows));
 	default: return a->end.how == b->end.how && a->end.code == b->end.code && a->end.ram == b->end.ram && a->end.size == b->end.size &&
 			!memcmp(a->end.paging, b->end.paging, a->end.size);
 	}

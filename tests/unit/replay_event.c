@@ -46,6 +46,13 @@ static struct event any_event(struct random *r, uint64_t from)
 		e.packed.size = (uint32_t)random_below(r, random_below(r, 2) ? 20 : EVENT_PACKED_MOST + 1);
 		e.packed.bytes = brought;
 		break;
+	case EVENT_DIGEST:
+		e.digest.registers = random_below(r, 2) ? EVENT_DIGEST_REGISTERS : 0;
+		e.digest.size = (uint8_t)(random_below(r, 3) ? random_below(r, EVENT_PAGING_MOST + 1) : 0);
+		e.digest.rows = (uint8_t)(e.digest.size ? random_below(r, EVENT_DIGEST_ROWS_MOST + 1) : 0);
+		e.digest.ram = e.digest.size ? random_next(r) : 0;
+		e.digest.register_bytes = e.digest.row_bytes = e.digest.paging = (const char *)brought;
+		break;
 	default:
 		e.end.how = (uint8_t)(1 + random_below(r, EVENT_HOW_MOST));
 		e.end.code = (uint8_t)random_next(r);
@@ -97,7 +104,7 @@ START_TEST(known_bytes)
 		struct event e;
 		uint64_t from;
 		size_t size;
-		uint8_t bytes[16];
+		uint8_t bytes[32];
 	} known[] = {
 		{{.kind = EVENT_EXTERNAL, .position = 7, .external = {ACCESS_CONSOLE, 3, "abc"}}, 5, 6, {0x10, 0, 3, 'a', 'b', 'c'}},
 		{{.kind = EVENT_CLOCK, .position = 35, .ns = 300}, 5, 3, {0xf1, 0xac, 0x02}},
@@ -105,6 +112,10 @@ START_TEST(known_bytes)
 		{{.kind = EVENT_CHECKS, .position = 5 + 31 + 128, .checks = {2, (const uint8_t *)"xy"}}, 5, 6, {0xfb, 0x80, 0x01, 2, 'x', 'y'}},
 		{{.kind = EVENT_PAGE, .position = 5, .packed = {300, 1, "z"}}, 5, 5, {0x04, 0xac, 0x02, 1, 'z'}},
 		{{.kind = EVENT_STATE, .position = 6, .packed = {0, 2, "zz"}}, 5, 4, {0x0d, 2, 'z', 'z'}},
+		{{.kind = EVENT_DIGEST, .position = 5, .digest = {.registers = 0}}, 5, 3, {0x07, 0, 0}},
+		{{.kind = EVENT_DIGEST, .position = 5, .digest = {.rows = 1, .size = 2, .ram = 0x0102030405060708, .paging = "kv",
+								  .row_bytes = "abcdefghijkl"}},
+		 5, 26, {0x07, 0, 2, 'k', 'v', 8, 7, 6, 5, 4, 3, 2, 1, 1, 'a', 'b', 'c', 'd', 'e', 'f', 'g', 'h', 'i', 'j', 'k', 'l'}},
 		{{.kind = EVENT_END, .position = 5, .end = {1, 126, 0x0102030405060708, 2, "kv"}}, 5, 14,
 		 {0x06, 1, 126, 8, 7, 6, 5, 4, 3, 2, 1, 2, 'k', 'v'}},
 	};
@@ -134,6 +145,9 @@ static void read_any(const uint8_t *bytes, size_t size, uint64_t from)
 		e.checks.bytes = bytes + n - e.checks.count;
 	else if (e.kind == EVENT_PAGE || e.kind == EVENT_STATE)
 		e.packed.bytes = bytes + n - e.packed.size;
+	else if (e.kind == EVENT_DIGEST && e.digest.size)
+		e.digest.row_bytes = bytes + n - sizeof(struct event_row) * e.digest.rows,
+		e.digest.paging = (const char *)e.digest.row_bytes - 9 - e.digest.size;
 	else if (e.kind == EVENT_END)
 		e.end.paging = (const char *)bytes + n - e.end.size;
 	ck_assert_uint_eq(event_encode(&e, from, again), n);

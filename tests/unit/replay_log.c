@@ -38,8 +38,10 @@ static struct file made;
 
 static struct event next_event(struct random *r, uint64_t from, bool last)
 {
-	struct event e = {.kind = last ? EVENT_END : (enum event_kind)random_below(r, EVENT_END), .position = from + random_below(r, 60)};
+	struct event e = {.kind = last ? EVENT_END : (enum event_kind)random_below(r, EVENT_KINDS), .position = from + random_below(r, 60)};
 
+	if (e.kind == EVENT_END && !last)
+		e.kind = EVENT_DIGEST;
 	if (e.kind == EVENT_EXTERNAL) {
 		e.external.source = (enum access_source)random_below(r, ACCESS_SOURCES);
 		e.external.size = (uint32_t)(random_below(r, 100) ? random_below(r, 40) : random_below(r, EVENT_EXTERNAL_MOST + 1));
@@ -52,6 +54,11 @@ static struct event next_event(struct random *r, uint64_t from, bool last)
 	} else if (e.kind == EVENT_PAGE || e.kind == EVENT_STATE) {
 		e.packed.size = (uint32_t)random_below(r, 60);
 		e.packed.bytes = brought;
+	} else if (e.kind == EVENT_DIGEST) {
+		e.digest.registers = EVENT_DIGEST_REGISTERS;
+		e.digest.size = 2;
+		e.digest.rows = (uint8_t)random_below(r, EVENT_DIGEST_ROWS_MOST + 1);
+		e.digest.register_bytes = e.digest.row_bytes = e.digest.paging = (const char *)brought;
 	} else if (e.kind == EVENT_END) {
 		e.end.how = 1;
 		e.end.code = 3;
@@ -435,7 +442,8 @@ START_TEST(headers)
 	made.events = 1;
 	made.event[0] = (struct event){.kind = EVENT_CLOCK, .position = 1000, .ns = 0x20};
 	assert_header_refused(1, 'X', true, -EBADMSG, "not the log");
-	assert_header_refused(8, 2, true, -ENOTSUP, "version 2");
+	assert_header_refused(8, 1, true, -ENOTSUP, "version 1");
+	assert_header_refused(8, 3, true, -ENOTSUP, "version 3");
 	assert_header_refused(12, 1, true, -ENOTSUP, "flags 0x1");
 	assert_header_refused(20, 1, false, -EBADMSG, "damaged");
 }

@@ -316,6 +316,7 @@ START_TEST(test_refusals)
 	assert_refused(&p, "replay %s", "not a recording");
 	assert_refused(&p, "replay %s/none", "not a recording");
 	assert_refused(&p, "replay --until x %s/r", "a number of accesses");
+	assert_refused(&p, "replay --bisect --until 5 %s/r", "not with --until");
 	assert_refused(&p, "restore %s/r", "not a snapshot");
 	snprintf(command, sizeof(command), "cd %s && cp -r r twin && rm -r twin/start && cp -r r/start s && rm r/log", p.control.directory);
 	ck_assert_int_eq(system(command), 0);

@@ -8,16 +8,11 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "replay/log_reader.h"
-#include "replay/log_writer.h"
 #include "replay/packed.h"
-#include "snapshot/reason.h"
+#include "tests/vm/edited_log.h"
 #include "tests/vm/modes.h"
 #include "tests/vm/snapshot_place.h"
 #include "tests/vm/suite.h"
-
-/* Changes an event, or says that it is to be left out. */
-enum verdict { KEEP, DROP };
 
 struct change {
 	const char *what;
@@ -159,35 +154,26 @@ static unsigned int which(const struct change *c, unsigned int count)
 	return c->kind == EVENT_CLOCK || count < 2 ? 0 : count - 2;
 }
 
+struct edit {
+	const struct change *change;
+	unsigned int count, wanted;
+};
+
+static enum verdict edit(void *arg, struct event *e)
+{
+	struct edit *d = arg;
+
+	return e->kind == d->change->kind && d->count++ == d->wanted ? d->change->change(e) : KEEP;
+}
+
 /* The log at `from` with an event changed. */
 static void rewrite(const char *from, const char *to, const struct change *c)
 {
-	int in = open(from, O_RDONLY), out = open(to, O_RDWR | O_CREAT | O_TRUNC, 0600);
-	struct reason why = {.text = ""};
-	struct log_reader r;
-	struct log_writer w;
-	struct event e;
-	unsigned int count = 0, wanted = 0;
+	unsigned int count = logged(from, c->kind);
+	struct edit d = {.change = c, .wanted = which(c, count)};
 
-	for (int pass = 0; pass < 2; pass++) {
-		ck_assert_int_eq(log_reader_open(&r, in, from, &why), 0);
-		if (pass)
-			ck_assert_int_eq(log_writer_open(&w, out, r.header.id, r.header.start, r.header.position), 0);
-		wanted = which(c, count);
-		count = 0;
-		while (log_reader_next(&r, &e, &why) == 1)
-			if ((e.kind == c->kind && count++ == wanted && pass && c->change(&e) == DROP) || !pass)
-				continue;
-			else
-				ck_assert_int_eq(log_writer_put(&w, &e), 0);
-		ck_assert(log_reader_is_whole(&r));
-		log_reader_close(&r);
-	}
 	ck_assert_msg(count, "no event is of this kind: %s", c->what);
-	ck_assert_int_eq(log_writer_flush(&w), 0);
-	log_writer_close(&w);
-	close(in);
-	close(out);
+	edit_log(from, to, edit, &d);
 }
 
 static void assert_ends(const struct snapshot_place *p, const struct change *c, int status)
