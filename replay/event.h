@@ -17,15 +17,25 @@ enum event_kind {
 	EVENT_PAGE,	 /* contents of a page of RAM, for the EVENT_STATE that follows */
 	EVENT_STATE,	 /* the guest goes on from there: an asynchronous point */
 	EVENT_END,	 /* the last one: the guest has ended */
+	EVENT_MARK,	 /* a place that a guest may be brought back to, or must get to (enum event_mark) */
 	EVENT_KINDS
 };
 
+/* What is told of where the guest is. */
+enum event_mark {
+	MARK_BEGUN,  /* nothing comes before the next access, of which something is seen outside before it is complete */
+	MARK_SAVED,  /* it was saved as it is here */
+	MARK_COPIED, /* what was saved so was written anew, under another identity */
+	EVENT_MARKS
+};
+
+#define EVENT_ID_BYTES 16u /* of a snapshot's identity */
 #define EVENT_EXTERNAL_MOST 32768u /* bytes; more are several events */
 #define EVENT_PACKED_MOST 32768u   /* the same */
 #define EVENT_CHECKS_MOST 255u
 #define EVENT_HOW_MOST 6u /* ways to end; VM_STOPPED */
 #define EVENT_PAGING_MOST 31u
-#define EVENT_HEAD_MOST 32u /* bytes of an event beside those it brings */
+#define EVENT_HEAD_MOST 48u /* bytes of an event beside those it brings */
 
 struct event {
 	enum event_kind kind;
@@ -57,6 +67,12 @@ struct event {
 			uint8_t size;
 			const char *paging; /* where that holds (paging_name.h), `size` bytes, none = nowhere; whose: see who gives the event */
 		} end;
+		struct {
+			enum event_mark what;
+			uint8_t id[EVENT_ID_BYTES]; /* of the snapshot; MARK_BEGUN: none */
+			uint64_t digest;	    /* MARK_SAVED: of all accesses before (access_check.h) */
+			uint8_t of[EVENT_ID_BYTES]; /* MARK_COPIED: the snapshot that it is a copy of */
+		} mark;
 	};
 };
 

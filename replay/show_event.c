@@ -11,6 +11,7 @@
 const char *const event_kind_names[EVENT_KINDS] = {
 	[EVENT_EXTERNAL] = "external", [EVENT_CLOCK] = "clock", [EVENT_INTERRUPT] = "interrupt", [EVENT_CHECKS] = "checks",
 	[EVENT_PAGE] = "page",	       [EVENT_STATE] = "state", [EVENT_END] = "end",
+	[EVENT_MARK] = "mark",
 };
 
 static const char *source_name(enum access_source source)
@@ -30,6 +31,13 @@ static const char *hex(char text[2 * BYTES_SHOWN + 1], const uint8_t *bytes, uin
 	return text;
 }
 
+static const char *const mark_names[EVENT_MARKS] = {[MARK_BEGUN] = "begun", [MARK_SAVED] = "saved", [MARK_COPIED] = "copied"};
+
+static const char *hex_id(char text[2 * BYTES_SHOWN + 1], const struct event *e)
+{
+	return e->mark.what == MARK_BEGUN ? "" : hex(text, e->mark.id, EVENT_ID_BYTES);
+}
+
 static void show_details(const struct event *e)
 {
 	char text[2 * BYTES_SHOWN + 1];
@@ -44,6 +52,7 @@ static void show_details(const struct event *e)
 	case EVENT_CHECKS: printf("of %u accesses", e->checks.count); break;
 	case EVENT_PAGE: printf("0x%" PRIx64 " in %u bytes", e->packed.page << PAGE_SHIFT, e->packed.size); break;
 	case EVENT_STATE: printf("in %u bytes", e->packed.size); break;
+	case EVENT_MARK: printf("%s %s", mark_names[e->mark.what], hex_id(text, e)); break;
 	default:
 		printable(text, sizeof(text), e->end.paging, e->end.size);
 		printf("%s, code %u, RAM %016" PRIx64 " where paging is %s", vm_end_name(e->end.how), e->end.code, e->end.ram, *text ? text : "unknown");
@@ -72,6 +81,7 @@ static json_t *details(const struct event *e)
 	case EVENT_PAGE:
 		return json_pack("{s:I, s:I}", "gpa", (json_int_t)(e->packed.page << PAGE_SHIFT), "bytes", (json_int_t)e->packed.size);
 	case EVENT_STATE: return json_pack("{s:I}", "bytes", (json_int_t)e->packed.size);
+	case EVENT_MARK: return json_pack("{s:s, s:s}", "mark", mark_names[e->mark.what], "snapshot", hex_id(text, e));
 	default:
 		printable(text, sizeof(text), e->end.paging, e->end.size);
 		return json_pack("{s:s, s:i, s:s}", "how", vm_end_name(e->end.how), "code", e->end.code, "paging", text);

@@ -36,3 +36,17 @@ void access_interrupt(struct access_port *p, uint8_t vector)
 	if (p->tap && p->tap->interrupt)
 		p->tap->interrupt(p->tap, p->position, vector);
 }
+
+void access_seen(struct access_port *p)
+{
+	if (p->tap && p->tap->seen)
+		p->tap->seen(p->tap, p->position);
+}
+
+bool access_was_done(struct access_port *p, enum access_source source)
+{
+	if (p->tap && p->tap->was_done && p->tap->was_done(p->tap, p->position, source))
+		return true;
+	access_seen(p);
+	return false;
+}

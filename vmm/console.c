@@ -84,6 +84,7 @@ void console_flush(struct console *c)
 	if (!c->used)
 		return;
 	clock_timer_set(&c->vm->clock, &c->flush, CLOCK_NEVER);
+	access_seen(&c->vm->vcpu.port);
 	while ((size = due(c))) {
 		n = c->config.fd < 0 ? size : write_some(c, size);
 		c->blocked = n == 0;
@@ -182,6 +183,16 @@ void console_feed(struct console *c)
 	}
 	if (tail == head && atomic_exchange(&c->starved, false) && c->config.room)
 		c->config.room(c->config.arg);
+}
+
+size_t console_waiting(const struct console *c)
+{
+	return atomic_load(&c->head) - atomic_load(&c->tail);
+}
+
+void console_drop(struct console *c, size_t size)
+{
+	atomic_fetch_add(&c->tail, (uint32_t)size);
 }
 
 static void visit_output(struct console *c, struct state *s)
