@@ -49,7 +49,7 @@ int boundary_stand(struct vm *vm, struct boundary *b)
 	int r = vm_settle(vm, &b->cpu);
 
 	b->open = r == 0 && !vm_ended(vm) && vm->mmu->interruptible(&vm->vcpu);
-	b->in_string = b->open && at_repeated_string(vm, b->cpu.rip);
+	b->in_string = r == 0 && !vm_ended(vm) && at_repeated_string(vm, b->cpu.rip);
 	return r;
 }
 

@@ -188,24 +188,27 @@ static int put_point(struct recorder *r)
 	return err < 0 ? err : put_state(r);
 }
 
+static bool wants_to_come(const struct vm *vm)
+{
+	return pic_pending(&vm->pic) || atomic_load(&vm->console.head) != atomic_load(&vm->console.tail);
+}
+
+/* In the middle of a string instruction nothing may come, not even input: where that is, is another place in another mode. */
 static void offer(struct recorder *r, bool at_point)
 {
 	struct vm *vm = r->vm;
 
-	console_feed(&vm->console);
-	if (!pic_pending(&vm->pic) || !r->open)
+	if (!console_has_for_guest(&vm->console) && !(pic_pending(&vm->pic) && r->open))
 		return;
-	if (boundary_stand(vm, r->boundary) < 0) {
+	if (boundary_stand(vm, r->boundary) < 0)
 		vm_fail(vm, "the state of the vCPU cannot be read");
-	} else if (r->boundary->open && (at_point || !r->boundary->in_string) && pic_pending(&vm->pic)) {
-		r->registers = boundary_check(r->boundary);
-		run_deliver_interrupt(vm);
-	}
-}
-
-static bool wants_to_come(const struct vm *vm)
-{
-	return pic_pending(&vm->pic) || atomic_load(&vm->console.head) != atomic_load(&vm->console.tail);
+	if (vm_ended(vm) || (r->boundary->in_string && !at_point))
+		return;
+	console_feed(&vm->console);
+	if (!pic_pending(&vm->pic) || !r->boundary->open)
+		return;
+	r->registers = boundary_check(r->boundary);
+	run_deliver_interrupt(vm);
 }
 
 /*

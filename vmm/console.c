@@ -146,6 +146,11 @@ size_t console_input(struct console *c, const uint8_t *bytes, size_t size)
 	return n;
 }
 
+size_t console_waiting(const struct console *c)
+{
+	return atomic_load(&c->head) - atomic_load(&c->tail);
+}
+
 static size_t input_room(struct console *c)
 {
 	return c->vm->virtio.has_console ? virtio_console_room(&c->vm->virtio.console) : uart_room(&c->vm->uart);
@@ -157,6 +162,11 @@ static void receive(struct console *c, const uint8_t *bytes, size_t size)
 		virtio_console_receive(&c->vm->virtio.console, bytes, size);
 	else
 		uart_receive(&c->vm->uart, bytes, size);
+}
+
+bool console_has_for_guest(struct console *c)
+{
+	return console_waiting(c) && input_room(c);
 }
 
 bool console_receive(struct console *c, const uint8_t *bytes, size_t size)
@@ -183,11 +193,6 @@ void console_feed(struct console *c)
 	}
 	if (tail == head && atomic_exchange(&c->starved, false) && c->config.room)
 		c->config.room(c->config.arg);
-}
-
-size_t console_waiting(const struct console *c)
-{
-	return atomic_load(&c->head) - atomic_load(&c->tail);
 }
 
 void console_drop(struct console *c, size_t size)
