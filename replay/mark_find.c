@@ -1,11 +1,9 @@
 #include "replay/mark_find.h"
 
-#include <errno.h>
 #include <stdbool.h>
 #include <string.h>
 
 #include "replay/log_reader.h"
-#include "snapshot/reason.h"
 
 _Static_assert(EVENT_ID_BYTES == LOG_ID_BYTES, "both are of snapshots");
 
@@ -67,18 +65,21 @@ int mark_find(int fd, const char *name, const uint8_t id[EVENT_ID_BYTES], struct
 {
 	struct search s = {.id = id};
 	struct log_reader r;
+	uint64_t unused;
 	int err = log_reader_open(&r, fd, name, why);
 
 	if (err < 0)
 		return err;
 	err = search(&s, &r, why);
+	unused = log_reader_left(&r);
 	log_reader_close(&r);
 	if (err < 0)
 		return err;
 	if (!s.has_found)
-		return reason_give(why, ENOENT, "%s: the guest was not saved there", name);
+		return 0;
 	*p = s.found;
 	p->use = s.complete - p->events;
 	p->ends = s.ends;
-	return 0;
+	p->unused = unused;
+	return 1;
 }

@@ -81,10 +81,10 @@ static int find_place(struct recovery *r, const char *directory, const uint8_t *
 	if (r->fd < 0)
 		return r->fd;
 	err = mark_find(r->fd, r->name, id, &r->place, why);
-	if (err == -ENOENT)
-		reason_give(why, ENOENT, "%s: was not taken while the guest was recorded in %s; without --recording it is restored as it is, "
+	if (err == 0)
+		return reason_give(why, ENOENT, "%s: was not taken while the guest was recorded in %s; without --recording it is restored as it is, "
 			    "and what the guest did later is lost", snapshot, directory);
-	return err;
+	return err < 0 ? err : 0;
 }
 
 static int open_log(struct recovery *r, const struct program *p, const char *directory, const uint8_t *id, const char *snapshot)
@@ -94,6 +94,8 @@ static int open_log(struct recovery *r, const struct program *p, const char *dir
 
 	if (err == 0)
 		err = open_replayer(r, p, &why);
+	if (err == 0 && r->place.unused)
+		log_print(LOG_WARN, "%s: %" PRIu64 " bytes at its end are no whole block, and are not used", r->name, r->place.unused);
 	return err < 0 ? log_bad(-err, "%s", why.text) : 0;
 }
 

@@ -166,7 +166,7 @@ static void receive(struct console *c, const uint8_t *bytes, size_t size)
 
 bool console_has_for_guest(struct console *c)
 {
-	return console_waiting(c) && input_room(c);
+	return console_waiting(c) ? input_room(c) > 0 : atomic_load(&c->starved);
 }
 
 bool console_receive(struct console *c, const uint8_t *bytes, size_t size)

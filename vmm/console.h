@@ -73,7 +73,7 @@ void console_visit(struct console *c, struct state *s);
 /* For who steers (steering.h): input that did not come this way. Returns false, and takes none, where there is no room for it. */
 bool console_receive(struct console *c, const uint8_t *bytes, size_t size);
 
-/* Whether console_feed() would move anything. */
+/* Whether console_feed() would do anything. */
 bool console_has_for_guest(struct console *c);
 
 /* How much input waits; and that so much of it, at most all, is not to come: it came in another way. The vCPU's thread. */
