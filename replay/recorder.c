@@ -283,7 +283,10 @@ static void idle(struct steering *s, struct vm *vm)
 
 	put_checks(r);
 	log_writer_flush(r->log);
-	vcpu_sleep(&vm->vcpu);
+	if (vm->solo5.polling)
+		solo5_sleep(&vm->solo5);
+	else
+		vcpu_sleep(&vm->vcpu);
 }
 
 static void put_end(struct recorder *r, enum vm_end_kind how, uint8_t code)

@@ -238,7 +238,7 @@ static void idle(struct steering *s, struct vm *vm)
 {
 	struct replayer *r = of_steering(s);
 
-	diverge(r, position(r), "the guest is halted, and nothing wakes it that did");
+	diverge(r, position(r), "the guest waits, and nothing wakes it that did");
 }
 
 /* What of it has no place but between two instructions was due before. */

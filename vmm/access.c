@@ -43,10 +43,12 @@ void access_seen(struct access_port *p)
 		p->tap->seen(p->tap, p->position);
 }
 
-bool access_was_done(struct access_port *p, enum access_source source)
+bool access_is_told(const struct access_port *p)
 {
-	if (p->tap && p->tap->was_done && p->tap->was_done(p->tap, p->position, source))
-		return true;
-	access_seen(p);
-	return false;
+	return p->tap && p->tap->was_done;
+}
+
+bool access_was_done(const struct access_port *p, enum access_source source)
+{
+	return access_is_told(p) && p->tap->was_done(p->tap, p->position, source);
 }

@@ -45,7 +45,7 @@ struct access_tap {
 	void (*interrupt)(struct access_tap *t, uint64_t position, uint8_t vector);
 	/* What the guest did up to here, or in the access that is being made, is about to be seen outside, and cannot be taken back. */
 	void (*seen)(struct access_tap *t, uint64_t position);
-	/* Whether the external bytes that come next were there already once: then what they are the outcome of was done, and is not redone. */
+	/* Of a replayer: see access_was_done(). */
 	bool (*was_done)(struct access_tap *t, uint64_t position, enum access_source source);
 };
 
@@ -73,11 +73,12 @@ void access_complete(struct access_port *p, struct access *a);
 void access_external(struct access_port *p, enum access_source source, void *bytes, size_t size);
 void access_interrupt(struct access_port *p, uint8_t vector);
 
-/*
- * A device is about to do what is seen outside. Returns false: it is to do it. True: it was done before, and what came of it will be brought
- * by access_external().
- */
-bool access_was_done(struct access_port *p, enum access_source source);
-
-/* The same for what nothing comes of, and which is seen again if it was done before. */
+/* A device is about to do what is seen outside. */
 void access_seen(struct access_port *p);
+
+/*
+ * Whether the tap says what comes, and when: then it is not the device that knows. And whether it comes now: what it is the outcome of was
+ * done before, and is not to be done again; what it was, access_external() brings.
+ */
+bool access_is_told(const struct access_port *p);
+bool access_was_done(const struct access_port *p, enum access_source source);

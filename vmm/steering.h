@@ -21,7 +21,7 @@ struct steering_ops {
 	 */
 	void (*due)(struct steering *s, struct vm *vm);
 
-	/* The guest is halted, can be woken, and nothing has come: returns when something may have. */
+	/* The guest is halted, or a unikernel polls, and nothing has come: returns when something may have. */
 	void (*idle)(struct steering *s, struct vm *vm);
 
 	/* The guest has ended; devices and clock are as it left them. */

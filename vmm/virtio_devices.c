@@ -98,7 +98,10 @@ static bool was_done(void *arg)
 {
 	struct vm *vm = arg;
 
-	return access_was_done(&vm->vcpu.port, ACCESS_DISK);
+	if (access_was_done(&vm->vcpu.port, ACCESS_DISK))
+		return true;
+	access_seen(&vm->vcpu.port);
+	return false;
 }
 
 static const struct virtio_block_show shown = {.outside = on_disk_bytes, .was_done = was_done};
