@@ -97,14 +97,19 @@ static struct outcome kill_now(struct child *c)
 	return child_end(c);
 }
 
-static struct child start_again(const struct ledger *l, const char *words, const char *recording)
+static struct child start_again_with(const struct ledger *l, const char *words, const char *recording, const char *input)
 {
 	char line[500], *from = newest_checkpoint(l->checkpoints) ? snapshot_path(&l->place, "c") : snapshot_path(&l->place, "r/start");
 
 	snprintf(line, sizeof(line), "restore --mmu %s --ram %s --recording %s/%s %s%s", random_mode(l->r), random_below(l->r, 2) ? "lazy" : "now",
 		 l->place.control.directory, recording, words, from);
 	free(from);
-	return child_start(&(struct spawn){.line = line});
+	return child_start(&(struct spawn){.line = line, .stdin_path = input});
+}
+
+static struct child start_again(const struct ledger *l, const char *words, const char *recording)
+{
+	return start_again_with(l, words, recording, NULL);
 }
 
 /* It lives: it takes what is typed, and ends as it is told, having found on its disk what it had written there. */
@@ -251,7 +256,7 @@ START_TEST(test_damaged)
 	struct random r = random_start("damaged");
 	struct ledger l = make_ledger(&r);
 	struct child c = start_ledger(&l, 100, 1);
-	char *log = snapshot_path(&l.place, "r/log.partial"), command[300];
+	char *log = snapshot_path(&l.place, "r/log.partial"), *input = snapshot_path(&l.place, "input"), command[300];
 	struct outcome o;
 	struct stat st;
 
@@ -259,12 +264,12 @@ START_TEST(test_damaged)
 	o = kill_now(&c);
 	outcome_free(&o);
 	ck_assert_int_eq(stat(log, &st), 0);
+	make_file(input, "\nexit 7\n", 8, 0600);
 	for (unsigned int i = 0; i < effort(6, 2); i++) {
 		snprintf(command, sizeof(command), "cd %s && cp disk disk.was && cp r/log.partial log.was", l.place.control.directory);
 		ck_assert_int_eq(system(command), 0);
 		ck_assert_int_eq(truncate(log, (off_t)random_below(&r, (uint64_t)st.st_size)), 0);
-		c = start_again(&l, "", "r");
-		child_send(&c, "\nexit 7\n", 8);
+		c = start_again_with(&l, "", "r", input);
 		o = child_end(&c);
 		ck_assert_msg(o.status == 7 || o.status == 1 || (o.status == 125 && strstr(o.err.data, "r/log.partial")) ||
 			      (o.status == 125 && strstr(o.err.data, "was not taken while the guest was recorded")), "%d '%s' '%s'", o.status,
@@ -274,6 +279,7 @@ START_TEST(test_damaged)
 		ck_assert_int_eq(system(command), 0);
 	}
 	free(log);
+	free(input);
 	leave_ledger(&l);
 }
 END_TEST
