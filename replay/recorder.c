@@ -188,9 +188,10 @@ static int put_point(struct recorder *r)
 	return err < 0 ? err : put_state(r);
 }
 
-static bool wants_to_come(const struct vm *vm)
+/* Input for which the guest has no room does not: nothing would come of waiting for it. */
+static bool wants_to_come(struct vm *vm)
 {
-	return pic_pending(&vm->pic) || atomic_load(&vm->console.head) != atomic_load(&vm->console.tail);
+	return pic_pending(&vm->pic) || console_has_for_guest(&vm->console);
 }
 
 /* In the middle of a string instruction nothing may come, not even input: where that is, is another place in another mode. */
@@ -269,6 +270,8 @@ static void due(struct steering *s, struct vm *vm)
 	if (vm->console.blocked || vm_ended(vm))
 		return;
 	point = is_time(r, boundary) && make_point(r);
+	if (point)
+		r->waiting_since = 0;
 	if (boundary || point)
 		offer(r, point);
 	if (!vm_ended(vm))
