@@ -157,7 +157,7 @@ static int run_replayed(struct replay *r, const struct image_reader *reader)
 {
 	const struct manifest *m = &reader->sn.machine;
 	struct disk disks[DISK_MAX];
-	struct vm_config config = {.steerer = &r->steerer, .disks = disks, .disk_count = m->disk_count};
+	struct vm_config config = {.steerer = &r->steerer, .disks = disks, .disk_count = m->disk_count, .solo5_absent = true};
 	struct restore restore;
 	int status;
 

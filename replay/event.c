@@ -9,7 +9,7 @@
  * The first byte has the kind, and above it how much later than the event before this one came. Most come soon: what does not fit
  * follows as a number.
  */
-#define KIND_BITS 3u
+#define KIND_BITS 4u
 #define KIND_MASK ((1u << KIND_BITS) - 1)
 #define LATER_FITS (UINT8_MAX >> KIND_BITS)
 
@@ -236,6 +236,32 @@ uint64_t event_register(const struct event *e, unsigned int i)
 	return value;
 }
 
+static uint8_t *put_mark(const struct event *e, uint8_t *to)
+{
+	*to++ = (uint8_t)e->mark.what;
+	if (e->mark.what != MARK_BEGUN)
+		to = put_bytes(to, e->mark.id, sizeof(e->mark.id));
+	if (e->mark.what == MARK_SAVED)
+		to = put_bytes(to, &e->mark.digest, sizeof(e->mark.digest));
+	if (e->mark.what == MARK_COPIED)
+		to = put_bytes(to, e->mark.of, sizeof(e->mark.of));
+	return to;
+}
+
+static void take_mark(struct event *e, struct source *s)
+{
+	uint8_t what = take_byte(s);
+
+	s->bad |= what >= EVENT_MARKS;
+	e->mark.what = (enum event_mark)what;
+	if (what != MARK_BEGUN)
+		take_into(s, e->mark.id, sizeof(e->mark.id));
+	if (what == MARK_SAVED)
+		take_into(s, &e->mark.digest, sizeof(e->mark.digest));
+	if (what == MARK_COPIED)
+		take_into(s, e->mark.of, sizeof(e->mark.of));
+}
+
 static const struct {
 	uint8_t *(*put)(const struct event *e, uint8_t *to);
 	void (*take)(struct event *e, struct source *s);
@@ -248,6 +274,7 @@ static const struct {
 	[EVENT_STATE] = {put_state, take_state},
 	[EVENT_END] = {put_end, take_end},
 	[EVENT_DIGEST] = {put_digest, take_digest},
+	[EVENT_MARK] = {put_mark, take_mark},
 };
 
 size_t event_room(const struct event *e)

@@ -18,15 +18,25 @@ enum event_kind {
 	EVENT_STATE,	 /* the guest goes on from there: an asynchronous point */
 	EVENT_END,	 /* the last one: the guest has ended */
 	EVENT_DIGEST,	 /* registers and RAM as they are here: what replay compares */
+	EVENT_MARK,	 /* a place that a guest may be brought back to, or must get to (enum event_mark) */
 	EVENT_KINDS
 };
 
+/* What is told of where the guest is. */
+enum event_mark {
+	MARK_BEGUN,  /* nothing comes before the next access, of which something is seen outside before it is complete */
+	MARK_SAVED,  /* it was saved as it is here */
+	MARK_COPIED, /* what was saved so was written anew, under another identity */
+	EVENT_MARKS
+};
+
+#define EVENT_ID_BYTES 16u /* of a snapshot's identity */
 #define EVENT_EXTERNAL_MOST 32768u /* bytes; more are several events */
 #define EVENT_PACKED_MOST 32768u   /* the same */
 #define EVENT_CHECKS_MOST 255u
 #define EVENT_HOW_MOST 6u /* ways to end; VM_STOPPED */
 #define EVENT_PAGING_MOST 31u
-#define EVENT_HEAD_MOST 40u /* bytes of an event beside those it brings */
+#define EVENT_HEAD_MOST 48u /* bytes of an event beside those it brings */
 #define EVENT_DIGEST_ROWS_MOST 64u
 #define EVENT_DIGEST_REGISTERS 19u /* boundary.h */
 
@@ -74,6 +84,12 @@ struct event {
 			const void *register_bytes, *row_bytes; /* whose: see who gives the event */
 			const char *paging;			/* as of the end */
 		} digest;
+		struct {
+			enum event_mark what;
+			uint8_t id[EVENT_ID_BYTES]; /* of the snapshot; MARK_BEGUN: none */
+			uint64_t digest;	    /* MARK_SAVED: of all accesses before (access_check.h) */
+			uint8_t of[EVENT_ID_BYTES]; /* MARK_COPIED: the snapshot that it is a copy of */
+		} mark;
 	};
 };
 

@@ -25,9 +25,10 @@ int log_writer_open(struct log_writer *w, int fd, const uint8_t id[LOG_ID_BYTES]
 {
 	int r;
 
-	*w = (struct log_writer){.fd = fd, .position = position, .from = position, .block = malloc(LOG_BLOCK_MOST)};
-	if (!w->block)
+	*w = (struct log_writer){.fd = fd, .position = position, .from = position, .room = malloc(sizeof(struct log_block) + LOG_BLOCK_MOST)};
+	if (!w->room)
 		return -ENOMEM;
+	w->block = w->room + sizeof(struct log_block);
 	r = write_header(w, id, start, position);
 	if (r < 0)
 		log_writer_close(w);
@@ -40,9 +41,8 @@ static int write_block(struct log_writer *w)
 	int r;
 
 	b.checksum = log_block_checksum(&b, w->block, w->checksum);
-	r = write_all(w->fd, &b, sizeof(b), w->at);
-	if (r == 0)
-		r = write_all(w->fd, w->block, w->used, w->at + sizeof(b));
+	memcpy(w->block - sizeof(b), &b, sizeof(b));
+	r = write_all(w->fd, w->block - sizeof(b), sizeof(b) + w->used, w->at);
 	if (r < 0)
 		return r;
 	w->checksum = b.checksum;
@@ -79,6 +79,6 @@ int log_writer_put(struct log_writer *w, const struct event *e)
 
 void log_writer_close(struct log_writer *w)
 {
-	free(w->block);
-	w->block = NULL;
+	free(w->room);
+	w->room = w->block = NULL;
 }

@@ -18,7 +18,8 @@ struct log_writer {
 	uint32_t used, events; /* in `block` */
 	uint64_t all_events;
 	int error;	   /* the first -errno; from then on nothing is taken */
-	uint8_t *block;
+	uint8_t *room;	/* for a block with its head */
+	uint8_t *block; /* its events */
 };
 
 /* Begins an empty file. `position` is where the log begins. Returns 0 or -errno (not logged), and there is nothing to be closed. */

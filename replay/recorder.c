@@ -68,6 +68,8 @@ static void before(struct access_tap *t, uint64_t at, const struct access *a)
 {
 	struct recorder *r = of_tap(t);
 
+	r->in_access = true;
+	r->begun = false;
 	if (a->kind != ACCESS_HLT && bus_is_timed(&r->vm->bus, a))
 		step(r);
 }
@@ -76,6 +78,7 @@ static void after(struct access_tap *t, uint64_t at, const struct access *a)
 {
 	struct recorder *r = of_tap(t);
 
+	r->in_access = false;
 	r->digest = access_check(r->digest, a);
 	r->checks[r->check_count++] = (uint8_t)r->digest;
 	if (r->check_count == EVENT_CHECKS_MOST)
@@ -104,6 +107,45 @@ static void interrupt(struct access_tap *t, uint64_t at, uint8_t vector)
 	put(r, &e);
 	r->waiting_since = 0;
 	r->counts.interrupts++;
+}
+
+static void put_mark(struct recorder *r, struct event *e)
+{
+	e->kind = EVENT_MARK;
+	e->position = position(r);
+	put(r, e);
+}
+
+/*
+ * Who goes on from this log gets here, and does this, before anything else can happen. Of an access that is being made already nothing
+ * else can be seen that does not follow from what was there when it began.
+ */
+static void seen(struct access_tap *t, uint64_t at)
+{
+	struct recorder *r = of_tap(t);
+	struct event e = {.mark.what = MARK_BEGUN};
+
+	if (r->in_access && r->begun)
+		return;
+	put_checks(r);
+	if (r->in_access)
+		put_mark(r, &e);
+	r->begun = r->in_access;
+	log_writer_flush(r->log);
+}
+
+static void saved(struct steering *s, const uint8_t id[STEERING_ID_BYTES], const uint8_t of[STEERING_ID_BYTES])
+{
+	struct recorder *r = of_steering(s);
+	struct event e = {.mark = {.what = of ? MARK_COPIED : MARK_SAVED, .digest = r->digest}};
+
+	_Static_assert(sizeof(e.mark.id) == STEERING_ID_BYTES, "they are the same ones");
+	memcpy(e.mark.id, id, sizeof(e.mark.id));
+	if (of)
+		memcpy(e.mark.of, of, sizeof(e.mark.of));
+	put_checks(r);
+	put_mark(r, &e);
+	log_writer_flush(r->log);
 }
 
 static int put_page(void *arg, uint64_t gpa, uint64_t size)
@@ -146,24 +188,28 @@ static int put_point(struct recorder *r)
 	return err < 0 ? err : put_state(r);
 }
 
+/* Input for which the guest has no room does not: nothing would come of waiting for it. */
+static bool wants_to_come(struct vm *vm)
+{
+	return pic_pending(&vm->pic) || console_has_for_guest(&vm->console);
+}
+
+/* In the middle of a string instruction nothing may come, not even input: where that is, is another place in another mode. */
 static void offer(struct recorder *r, bool at_point)
 {
 	struct vm *vm = r->vm;
 
-	console_feed(&vm->console);
-	if (!pic_pending(&vm->pic) || !r->open)
+	if (!console_has_for_guest(&vm->console) && !(pic_pending(&vm->pic) && r->open))
 		return;
-	if (boundary_stand(vm, r->boundary) < 0) {
+	if (boundary_stand(vm, r->boundary) < 0)
 		vm_fail(vm, "the state of the vCPU cannot be read");
-	} else if (r->boundary->open && (at_point || !r->boundary->in_string) && pic_pending(&vm->pic)) {
-		r->registers = boundary_check(r->boundary);
-		run_deliver_interrupt(vm);
-	}
-}
-
-static bool wants_to_come(const struct vm *vm)
-{
-	return pic_pending(&vm->pic) || atomic_load(&vm->console.head) != atomic_load(&vm->console.tail);
+	if (vm_ended(vm) || (r->boundary->in_string && !at_point))
+		return;
+	console_feed(&vm->console);
+	if (!pic_pending(&vm->pic) || !r->boundary->open)
+		return;
+	r->registers = boundary_check(r->boundary);
+	run_deliver_interrupt(vm);
 }
 
 /*
@@ -253,6 +299,8 @@ static void due(struct steering *s, struct vm *vm)
 	if (vm_ended(vm))
 		return;
 	point = is_time(r, boundary) && make_point(r);
+	if (point)
+		r->waiting_since = 0;
 	if (boundary || point)
 		offer(r, point);
 	if (!vm_ended(vm))
@@ -263,8 +311,14 @@ static void due(struct steering *s, struct vm *vm)
 /* Who is killed while he waits has written what there was. */
 static void idle(struct steering *s, struct vm *vm)
 {
-	log_writer_flush(of_steering(s)->log);
-	vcpu_sleep(&vm->vcpu);
+	struct recorder *r = of_steering(s);
+
+	put_checks(r);
+	log_writer_flush(r->log);
+	if (vm->solo5.polling)
+		solo5_sleep(&vm->solo5);
+	else
+		vcpu_sleep(&vm->vcpu);
 }
 
 /* Which page is not as it was is told by this, and that one is not by the last event. */
@@ -316,6 +370,7 @@ static void end(struct recorder *r, enum vm_end_kind how, uint8_t code)
 		dirty_end(&r->vm->dirty, &r->consumer);
 	r->noting = false;
 	state_digest_end(&r->state->state);
+	r->vm->vcpu.port.tap = NULL;
 	r->at_end(r);
 }
 
@@ -330,7 +385,6 @@ void recorder_stop(struct recorder *r)
 
 	end(r, VM_STOPPED, 0);
 	vm->steering = NULL;
-	vm->vcpu.port.tap = NULL;
 	virtio_devices_hide(&vm->virtio);
 	clock_release(&vm->clock);
 	vcpu_forget_timer(&vm->vcpu);
@@ -348,7 +402,7 @@ static struct json_t *stats(const struct steering *s)
 			 (json_int_t)(c->digest_ns / 1000));
 }
 
-static const struct steering_ops ops = {.due = due, .idle = idle, .ended = ended, .stats = stats};
+static const struct steering_ops ops = {.due = due, .idle = idle, .ended = ended, .stats = stats, .saved = saved};
 
 static int begin_noting(struct recorder *r)
 {
@@ -365,7 +419,7 @@ int recorder_begin(struct recorder *r, const struct program *p, struct vm *vm, s
 {
 	*r = (struct recorder){
 		.steering.ops = &ops,
-		.tap = {.before = before, .access = after, .external = external, .interrupt = interrupt},
+		.tap = {.before = before, .access = after, .external = external, .interrupt = interrupt, .seen = seen},
 		.vm = vm,
 		.log = log,
 		.at_end = at_end,

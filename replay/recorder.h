@@ -8,7 +8,8 @@
  * 2. The virtual clock stands still but for steps, each of which is an event: when a timer is due, and before an access that time matters to.
  *    Timers fire with a step and never else.
  * 3. Events are in the log in the order in which they happened; those of one position happened before the next access.
- * 4. What a device brings, it brings when it is asked: no completion comes later.
+ * 4. What is seen outside of the guest, its output and what it writes to disks, is seen when all that it follows from is in the file.
+ * 5. What a device brings, it brings when it is asked: no completion comes later.
  */
 #pragma once
 
@@ -48,6 +49,8 @@ struct recorder {
 	uint8_t check_count;
 	uint32_t registers; /* where the next interrupt is taken */
 	bool open;	    /* the guest takes interrupts */
+	bool in_access;	    /* one is being made */
+	bool begun;	    /* and the log says so */
 	bool failed;	    /* the log cannot be written; that was said */
 	bool noting;	    /* of pages that are written, for asynchronous points */
 	struct dirty_consumer consumer;

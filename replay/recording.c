@@ -46,11 +46,9 @@ static struct recording *of_steerer(struct steerer *s)
 	return (struct recording *)((char *)s - offsetof(struct recording, steerer));
 }
 
-/* What brings bytes that nobody writes down yet, and what cannot be written down. */
+/* What cannot be written down. */
 static int check_guest(const struct recording *r, const struct vm *vm, struct reason *why)
 {
-	if (vm->solo5.units.count > 1)
-		return reason_give(why, EOPNOTSUPP, "%s: a unikernel with devices cannot be recorded yet", r->directory);
 	return r->anyway ? 0 : chance_look(vm->image, r->program->host_ring0_interpreted, why);
 }
 

@@ -68,14 +68,20 @@ static void expect_next(struct replayer *r)
 			 divergence_event(text, &r->next), r->next.position);
 }
 
-/* What the log says next, but for checks. */
+/* What the log says next, but for checks and marks. */
 static void advance(struct replayer *r)
 {
 	struct reason why = {0};
-	int n;
+	int n = 0;
 
-	while ((n = log_reader_next(&r->events, &r->next, &why)) == 1 && r->next.kind == EVENT_CHECKS)
-		;
+	while (r->left && (n = log_reader_next(&r->events, &r->next, &why)) == 1) {
+		r->left--;
+		if (r->next.kind == EVENT_MARK && r->next.mark.what == MARK_BEGUN)
+			r->reached = r->next.position + 1;
+		else if (r->next.kind != EVENT_CHECKS && r->next.kind != EVENT_MARK)
+			break;
+		n = 0;
+	}
 	r->has_next = n == 1;
 	if (n < 0)
 		vm_end(r->vm, VM_BAD_INPUT, 0, "%s", why.text);
@@ -104,10 +110,20 @@ static void bring_step(struct replayer *r)
 	clock_run(&r->vm->clock);
 }
 
+/* What came then had waited when the guest was saved, and waits again. */
+static void drop_typed(struct replayer *r, size_t size)
+{
+	size_t n = size < r->typed_before ? size : r->typed_before;
+
+	console_drop(&r->vm->console, n);
+	r->typed_before -= n;
+}
+
 static void bring_input(struct replayer *r)
 {
 	if (!console_receive(&r->vm->console, r->next.external.bytes, r->next.external.size))
 		diverge(r, DIVERGED_ARRIVAL, position(r), "the console has no room for %u bytes of input that it had room for", r->next.external.size);
+	drop_typed(r, r->next.external.size);
 }
 
 static void bring_interrupt(struct replayer *r)
@@ -204,16 +220,28 @@ static bool ends_by_itself(const struct event *e)
 
 static void bring_end(struct replayer *r)
 {
+	if (r->over)
+		return; /* nothing follows it */
 	vm_end(r->vm, VM_REPLAYED, 0, "the recording ends here, at position %" PRIu64 ": %s", position(r), vm_end_name(r->next.end.how));
 }
 
-static bool is_cut_off(const struct replayer *r)
+/* There is nothing more that the log could say; but it may have said that the guest gets further by itself. */
+static bool has_said_all(const struct replayer *r)
 {
 	return !r->has_next && position(r) >= r->events.position;
 }
 
+static bool is_cut_off(const struct replayer *r)
+{
+	return has_said_all(r) && position(r) >= r->reached;
+}
+
 static void end_where_cut_off(struct replayer *r)
 {
+	if (r->over) {
+		r->over(r);
+		return;
+	}
 	vm_end(r->vm, VM_REPLAYED, 0, "the recording is cut off here, at position %" PRIu64, position(r));
 }
 
@@ -282,7 +310,7 @@ static void idle(struct steering *s, struct vm *vm)
 	struct replayer *r = of_steering(s);
 
 	expect_next(r);
-	diverge(r, DIVERGED_ARRIVAL, position(r), "the guest is halted, and nothing wakes it that did");
+	diverge(r, DIVERGED_ARRIVAL, position(r), "the guest waits, and nothing wakes it that did");
 }
 
 bool replayer_rest(struct replayer *r)
@@ -349,7 +377,9 @@ static void external(struct access_tap *t, uint64_t at, enum access_source sourc
 		uint32_t part = size < EVENT_EXTERNAL_MOST ? (uint32_t)size : EVENT_EXTERNAL_MOST;
 		const struct event *e = &r->next;
 
-		if (is_cut_off(r)) {
+		if (has_said_all(r) && r->over)
+			return; /* they are what the device has brought */
+		if (has_said_all(r)) {
 			end_where_cut_off(r);
 			return;
 		}
@@ -364,6 +394,14 @@ static void external(struct access_tap *t, uint64_t at, enum access_source sourc
 		passed_event(&r->passed, e);
 		advance(r);
 	}
+}
+
+/* Its outcome is in the log: only what has been done has one. */
+static bool was_done(struct access_tap *t, uint64_t at, enum access_source source)
+{
+	const struct replayer *r = of_tap(t);
+
+	return r->has_next && r->next.position == at && r->next.kind == EVENT_EXTERNAL && r->next.external.source == source;
 }
 
 static void interrupt(struct access_tap *t, uint64_t at, uint8_t vector)
@@ -428,11 +466,12 @@ int replayer_open(struct replayer *r, const struct program *p, int fd, const cha
 
 	*r = (struct replayer){
 		.steering.ops = &ops,
-		.tap = {.before = before, .access = after, .external = external, .interrupt = interrupt},
+		.tap = {.before = before, .access = after, .external = external, .interrupt = interrupt, .was_done = was_done},
 		.name = name,
 		.program = p,
 		.until = until,
 		.right = UINT64_MAX,
+		.left = UINT64_MAX,
 		.boundary = malloc(sizeof(*r->boundary)),
 		.state = calloc(1, sizeof(*r->state)),
 	};
@@ -445,6 +484,7 @@ int replayer_open(struct replayer *r, const struct program *p, int fd, const cha
 	err = check_stream_open(&r->checks, fd, name, why);
 	if (err < 0)
 		goto events;
+	r->begun = r->events.header.position;
 	return 0;
 events:
 	log_reader_close(&r->events);
@@ -465,7 +505,7 @@ void replayer_close(struct replayer *r)
 void replayer_mark(const struct replayer *r, struct replayer_mark *m)
 {
 	*m = (struct replayer_mark){.next = r->next, .has_next = r->has_next, .digest = r->digest, .passed = r->passed, .right = r->right,
-				   .digests = r->digests};
+				   .digests = r->digests, .reached = r->reached, .left = r->left, .typed_before = r->typed_before};
 	log_reader_mark(&r->events, &m->events);
 	check_stream_mark(&r->checks, &m->checks);
 }
@@ -482,18 +522,56 @@ int replayer_return(struct replayer *r, const struct replayer_mark *m, struct re
 	r->passed = m->passed;
 	r->right = m->right;
 	r->digests = m->digests;
+	r->reached = m->reached;
+	r->left = m->left;
+	r->typed_before = m->typed_before;
 	return err;
+}
+
+static int skip(struct log_reader *l, uint64_t events, struct reason *why)
+{
+	struct event e;
+	int n = 1;
+
+	while (events-- && n == 1)
+		n = log_reader_next(l, &e, why);
+	return n == 0 ? reason_give(why, EBADMSG, "%s: has become shorter", l->name) : n < 0 ? n : 0;
+}
+
+int replayer_go_to(struct replayer *r, uint64_t events, uint64_t position, uint64_t digest, uint64_t use, struct reason *why)
+{
+	int err = skip(&r->events, events, why);
+
+	if (err == 0)
+		err = skip(&r->checks.reader, events, why);
+	r->begun = position;
+	r->digest = digest;
+	r->left = use;
+	return err;
+}
+
+void replayer_let_go(struct replayer *r)
+{
+	struct vm *vm = r->vm;
+
+	vm->steering = NULL;
+	vm->vcpu.port.tap = NULL;
+	virtio_devices_hide(&vm->virtio);
+	clock_release(&vm->clock);
+	clock_start(&vm->clock);
+	vcpu_forget_timer(&vm->vcpu);
+	vcpu_kick(&vm->vcpu); /* what came meanwhile is to be seen before it runs or sleeps */
 }
 
 int replayer_begin(struct replayer *r, struct vm *vm)
 {
 	r->vm = vm;
-	r->begun = position(r);
 	r->mmu = vm->mmu;
 	replay_digest_init(r->state, vm);
-	if (r->events.header.position != r->begun)
-		return log_bad(EINVAL, "%s: begins at position %" PRIu64 ", and its snapshot is of position %" PRIu64, r->name,
-			       r->events.header.position, r->begun);
+	if (r->begun != position(r))
+		return log_bad(EINVAL, "%s: begins at position %" PRIu64 ", and its snapshot is of position %" PRIu64, r->name, r->begun,
+			       position(r));
+	r->typed_before = r->over ? console_waiting(&vm->console) : 0;
 	clock_hold(&vm->clock);
 	virtio_devices_show(&vm->virtio, vm);
 	vm->vcpu.port.tap = &r->tap;

@@ -44,7 +44,8 @@ struct replayer_mark {
 	bool has_next;
 	uint64_t digest;
 	struct passed_ring passed;
-	uint64_t right, digests;
+	uint64_t right, digests, reached, left;
+	size_t typed_before;
 };
 
 struct replayer {
@@ -65,6 +66,10 @@ struct replayer {
 	uint64_t right; /* of the last digest; UINT64_MAX: there was none */
 	uint64_t digests; /* there were */
 	const struct mmu_ops *mmu; /* that it began in; NULL = it was changed */
+	uint64_t reached; /* position that the guest gets to without anything coming to it, if the log has no more */
+	uint64_t left;	  /* events that are to be used */
+	void (*over)(struct replayer *r); /* what becomes of the guest where the log has no more; NULL: it ends */
+	size_t typed_before; /* input that waited when the guest was saved, and that the log brings */
 	struct boundary *boundary;
 	struct replay_follower *follower; /* NULL = nobody */
 	struct replay_digest *state;
@@ -75,7 +80,13 @@ struct replayer {
 int replayer_open(struct replayer *r, const struct program *p, int fd, const char *name, uint64_t until, struct reason *why);
 void replayer_close(struct replayer *r);
 
-/* The VM is as the recording began, and has not run. Returns 0 or a logged -errno. */
+/*
+ * Before it begins: not where the log begins, but behind so many events of it, the last of which is at `position`, the digest of all
+ * accesses up to there being `digest`; and no more than `use` events behind that. Returns 0 or -errno with the reason.
+ */
+int replayer_go_to(struct replayer *r, uint64_t events, uint64_t position, uint64_t digest, uint64_t use, struct reason *why);
+
+/* The VM is as it was where the replay begins, and has not run. Returns 0 or a logged -errno. */
 int replayer_begin(struct replayer *r, struct vm *vm);
 
 /*
@@ -87,3 +98,6 @@ bool replayer_rest(struct replayer *r);
 /* For a guest that is put back to where it was: where the replayer stands, and back to there. Returns 0, or -errno with the reason. */
 void replayer_mark(const struct replayer *r, struct replayer_mark *m);
 int replayer_return(struct replayer *r, const struct replayer_mark *m, struct reason *why);
+
+/* The vCPU's thread, between guest runs: the guest goes on by itself, and its clock from where it is. */
+void replayer_let_go(struct replayer *r);

@@ -12,6 +12,7 @@ const char *const event_kind_names[EVENT_KINDS] = {
 	[EVENT_EXTERNAL] = "external", [EVENT_CLOCK] = "clock", [EVENT_INTERRUPT] = "interrupt", [EVENT_CHECKS] = "checks",
 	[EVENT_PAGE] = "page",	       [EVENT_STATE] = "state", [EVENT_END] = "end",
 	[EVENT_DIGEST] = "digest",
+	[EVENT_MARK] = "mark",
 };
 
 static const char *source_name(enum access_source source)
@@ -29,6 +30,13 @@ static const char *hex(char text[2 * BYTES_SHOWN + 1], const uint8_t *bytes, uin
 	for (uint32_t i = 0; i < size && i < BYTES_SHOWN; i++)
 		snprintf(text + (size_t)2 * i, 3, "%02x", bytes[i]);
 	return text;
+}
+
+static const char *const mark_names[EVENT_MARKS] = {[MARK_BEGUN] = "begun", [MARK_SAVED] = "saved", [MARK_COPIED] = "copied"};
+
+static const char *hex_id(char text[2 * BYTES_SHOWN + 1], const struct event *e)
+{
+	return e->mark.what == MARK_BEGUN ? "" : hex(text, e->mark.id, EVENT_ID_BYTES);
 }
 
 static void show_details(const struct event *e)
@@ -51,6 +59,7 @@ static void show_details(const struct event *e)
 		if (e->digest.size)
 			printf(", RAM %016" PRIx64 " where paging is %s, and %u parts of it", e->digest.ram, text, e->digest.rows);
 		break;
+	case EVENT_MARK: printf("%s %s", mark_names[e->mark.what], hex_id(text, e)); break;
 	default:
 		printable(text, sizeof(text), e->end.paging, e->end.size);
 		printf("%s, code %u, RAM %016" PRIx64 " where paging is %s", vm_end_name(e->end.how), e->end.code, e->end.ram, *text ? text : "unknown");
@@ -83,6 +92,7 @@ static json_t *details(const struct event *e)
 		printable(text, sizeof(text), e->digest.size ? e->digest.paging : "", e->digest.size);
 		return json_pack("{s:i, s:I, s:i, s:s}", "registers", e->digest.registers, "ram", (json_int_t)e->digest.ram, "parts",
 				 e->digest.rows, "paging", text);
+	case EVENT_MARK: return json_pack("{s:s, s:s}", "mark", mark_names[e->mark.what], "snapshot", hex_id(text, e));
 	default:
 		printable(text, sizeof(text), e->end.paging, e->end.size);
 		return json_pack("{s:s, s:i, s:s}", "how", vm_end_name(e->end.how), "code", e->end.code, "paging", text);

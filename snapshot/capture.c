@@ -4,7 +4,6 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 #include <unistd.h>
 
 #include "snapshot/describe.h"
@@ -13,6 +12,7 @@
 #include "snapshot/touched.h"
 #include "vmm/image.h"
 #include "vmm/state.h"
+#include "vmm/steering.h"
 #include "vmm/vm.h"
 
 void capture_free(struct capture *c)
@@ -26,8 +26,8 @@ void capture_free(struct capture *c)
 
 static int prepare(struct capture *c, struct vm *vm, uint64_t bytes, struct reason *why)
 {
-	if (getrandom(c->sn.id.byte, sizeof(c->sn.id.byte), 0) != sizeof(c->sn.id.byte))
-		return reason_errno(why, errno, "getrandom");
+	if (snapshot_id_make(&c->sn.id, why) < 0)
+		return -EIO;
 	c->image_fd = fcntl(vm->image->fd, F_DUPFD_CLOEXEC, 0);
 	if (c->image_fd < 0)
 		return reason_errno(why, errno, "%s", vm->image->path);
@@ -192,7 +192,11 @@ static int copy_guest(struct capture *c, struct vm *vm, struct epoch *e, struct 
 	if (r < 0)
 		return reason_errno(why, -r, "description of the machine");
 	r = save_devices(c, vm, why);
-	return r < 0 ? r : copy_ram(c, vm, e, why);
+	if (r == 0)
+		r = copy_ram(c, vm, e, why);
+	if (r == 0 && vm->steering && vm->steering->ops->saved)
+		vm->steering->ops->saved(vm->steering, c->sn.id.byte, NULL);
+	return r;
 }
 
 int capture_take(struct capture *c, struct vm *vm, struct epoch *e, struct reason *why)
@@ -201,7 +205,9 @@ int capture_take(struct capture *c, struct vm *vm, struct epoch *e, struct reaso
 	uint64_t start = host_ns();
 	int r = -ESRCH;
 
-	if (!vm_ended(vm)) {
+	if (vm->steering && vm->steering->catching_up) {
+		r = reason_give(why, EAGAIN, "the guest is only just being brought to where it was");
+	} else if (!vm_ended(vm)) {
 		vm_pause(vm, true);
 		r = copy_guest(c, vm, e, why);
 		vm_pause(vm, paused);

@@ -52,7 +52,7 @@ int capture_prepare(struct capture *c, struct vm *vm, uint64_t bytes, struct rea
 /*
  * The vCPU's thread, between guest runs, with a capture that is prepared: stops the guest and its clock, copies its state, copies its
  * RAM or sees to it that this can be done behind it, and lets it go on as before. Returns 0, or -errno with the reason, nothing to be
- * freed, and the guest as it was; -ESRCH: it ended on the way. `e`: NULL, or the chain that it is a part of.
+ * freed, and the guest as it was; -ESRCH: it ended on the way; -EAGAIN: it is not to be taken now (steering.h). `e`: NULL, or the chain that it is a part of.
  */
 int capture_take(struct capture *c, struct vm *vm, struct epoch *e, struct reason *why);
 

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,6 +21,7 @@
 #include "snapshot/saving.h"
 #include "snapshot/touched.h"
 #include "vmm/log.h"
+#include "vmm/steering.h"
 #include "vmm/vm.h"
 #include "vmm/worker_thread.h"
 
@@ -107,6 +109,34 @@ static void note_joined(struct keeping *k, const struct packed *p)
 	checkpoints_prune(k->directory, k->number);
 }
 
+/* What the vCPU's thread tells who steers the guest. */
+struct telling {
+	struct vcpu_work work;
+	const struct snapshot_id *id, *of;
+	sem_t told;
+};
+
+static void tell_steering(struct vcpu_work *w, struct vm *vm)
+{
+	struct telling *t = (struct telling *)w;
+
+	if (vm->steering && vm->steering->ops->saved)
+		vm->steering->ops->saved(vm->steering, t->id->byte, t->of->byte);
+	sem_post(&t->told);
+}
+
+/* Before there is one of that identity, so that none is without. If the guest has ended, nobody needs it any more. */
+static void tell_of_joined(struct keeping *k, const struct snapshot_id *id)
+{
+	struct telling t = {.work.run = tell_steering, .id = id, .of = &k->epoch.parent};
+
+	sem_init(&t.told, 0, 0);
+	if (vcpu_post(&k->vm->vcpu, &t.work))
+		while (sem_wait(&t.told) && errno == EINTR)
+			;
+	sem_destroy(&t.told);
+}
+
 static int write_joined(const char *from, const char *to, struct packed *p, struct reason *why)
 {
 	struct image_reader r;
@@ -128,8 +158,12 @@ static int join(struct keeping *k, struct reason *why)
 {
 	char *from = path_of(k, k->number, why), *to = path_of(k, k->number + 1, why);
 	struct packed p;
-	int err = from && to ? write_joined(from, to, &p, why) : -ENOMEM;
+	int err = from && to ? snapshot_id_make(&p.id, why) : -ENOMEM;
 
+	if (err == 0) {
+		tell_of_joined(k, &p.id);
+		err = write_joined(from, to, &p, why);
+	}
 	if (err == 0)
 		note_joined(k, &p);
 	else
@@ -160,6 +194,8 @@ static int checkpoint(struct keeping *k)
 
 	if (err == -ESRCH)
 		return err;
+	if (err == -EAGAIN)
+		return 0;
 	if (err == 0 && is_long(k))
 		err = join(k, &why);
 	if (err < 0)

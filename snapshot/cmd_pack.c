@@ -71,7 +71,9 @@ static int pack(const struct pack_options *o, struct reason *why)
 		err = image_reader_open(&r, path, why);
 	if (err < 0)
 		return err;
-	err = pack_write(&r, o->to, !o->plain, &p, why);
+	err = snapshot_id_make(&p.id, why);
+	if (err == 0)
+		err = pack_write(&r, o->to, !o->plain, &p, why);
 	image_reader_close(&r);
 	return err;
 }

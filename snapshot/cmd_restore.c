@@ -15,6 +15,7 @@
 #include "vmm/log.h"
 #include "vmm/overwrite.h"
 #include "vmm/program.h"
+#include "vmm/steering.h"
 
 /* The disks that the guest had, unless others are named. */
 static int name_disks(struct run_options *o, const struct manifest *m)
@@ -31,10 +32,10 @@ static int name_disks(struct run_options *o, const struct manifest *m)
 	return 0;
 }
 
-static int run_restored(const struct program *p, struct restore_options *o, const struct restore *r)
+static int run_steered(const struct program *p, struct restore_options *o, const struct restore *r, struct steerer *steerer)
 {
 	struct disk disks[DISK_MAX];
-	struct vm_config config = {.disks = disks, .disk_count = o->run.disk_count};
+	struct vm_config config = {.disks = disks, .disk_count = o->run.disk_count, .steerer = steerer};
 	int status;
 
 	restore_configure(r, &config);
@@ -47,6 +48,20 @@ static int run_restored(const struct program *p, struct restore_options *o, cons
 	for (unsigned int i = 0; i < o->run.disk_count; i++)
 		disk_close(&disks[i]);
 	return status;
+}
+
+/* Brought to where it was last, if that is asked for. */
+static int run_restored(const struct program *p, struct restore_options *o, const struct restore *r)
+{
+	struct steerer *steerer = NULL;
+	int status;
+
+	if (!o->recording)
+		return run_steered(p, o, r, NULL);
+	if (p->recovery->open(&steerer, p, o->recording, r->reader->sn.id.byte, r->reader->path, o->run.record) < 0)
+		return EXIT_BAD;
+	status = run_steered(p, o, r, steerer);
+	return p->recovery->close(steerer) < 0 ? EXIT_BAD : status;
 }
 
 static int run_shared(const struct program *p, struct restore_options *o, struct restore *r, struct reason *why)

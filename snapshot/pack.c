@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
-#include <sys/random.h>
 #include <unistd.h>
 
 #include "snapshot/capture.h"
@@ -14,7 +13,7 @@
 #include "snapshot/shared_ram.h"
 
 /* What is of the file, or of the chain, and not of the guest. */
-static int renew(struct snapshot *sn, bool compress, struct reason *why)
+static void renew(struct snapshot *sn, const struct snapshot_id *id, bool compress)
 {
 	page_map_free(&sn->pages);
 	block_map_free(&sn->blocks);
@@ -24,9 +23,7 @@ static int renew(struct snapshot *sn, bool compress, struct reason *why)
 	sn->parent_checksum = (struct checksum128){0};
 	sn->incremental = false;
 	sn->compressed = compress;
-	if (getrandom(sn->id.byte, sizeof(sn->id.byte), 0) != sizeof(sn->id.byte))
-		return reason_errno(why, errno, "getrandom");
-	return 0;
+	sn->id = *id;
 }
 
 /* The RAM of the capture is that of the file. */
@@ -44,13 +41,11 @@ static int write_ram(struct image_reader *r, const struct shared_ram *ram, const
 	int err = c.image_fd < 0 ? reason_errno(why, errno, "%s", r->path) : 0;
 
 	r->sn = (struct snapshot){0};
-	if (err == 0)
-		err = renew(&c.sn, compress, why);
+	renew(&c.sn, &p->id, compress);
 	if (err == 0)
 		err = take_ram(&c, ram->fd, why);
 	if (err == 0)
 		err = image_write(&c, path, &p->written, why);
-	p->id = c.sn.id;
 	p->checksum = c.sn.checksum;
 	capture_free(&c);
 	return err;

@@ -8,7 +8,7 @@
 #include "vmm/option_value.h"
 #include "vmm/program.h"
 
-enum { KEY_CLOCK_NOW = RUN_KEY_END, KEY_RAM };
+enum { KEY_CLOCK_NOW = RUN_KEY_END, KEY_RAM, KEY_RECORDING };
 
 #define MMU_HELP "Who translates guest addresses, whichever mode the guest was in (default: ept)"
 #define CONSOLE_HELP "Guest's serial port: stdio, file:FILE or none (default: stdio)"
@@ -21,6 +21,10 @@ enum { KEY_CLOCK_NOW = RUN_KEY_END, KEY_RAM };
 #define RAM_HELP \
 	"When the guest's memory is read: now, all of it before the guest runs; lazy, each page when the guest touches it; " \
 	"mapped, by the host, and not checked: for a directory that nobody changes meanwhile (default: now)"
+#define RECORDING_HELP \
+	"Have the guest do again what it did after DIR, as recorded in RECORDING, up to the last that was seen of it, and go on from there"
+#define RECORD_HELP "Record it from where it goes on, as `run --record` does"
+#define ANYWAY_HELP "Record an image even if it has instructions that no recording can foresee"
 #define TIMEOUT_HELP "Kill guests that have not ended after S seconds"
 #define STATS_HELP "Write statistics as one JSON object when all guests have ended (-: stderr)"
 #define LOG_HELP "error, warn, info or debug (default: warn)"
@@ -37,6 +41,9 @@ static const struct argp_option restore_table[] = {
 	COMMON_OPTIONS,
 	{"checkpoint", RUN_KEY_CHECKPOINT, "DIR", 0, "Go on saving it into DIR while it runs; may be the directory it comes from", 0},
 	{"checkpoint-every", RUN_KEY_CHECKPOINT_EVERY, "MS", 0, "How often, in milliseconds (default: 1000)", 0},
+	{"recording", KEY_RECORDING, "RECORDING", 0, RECORDING_HELP, 0},
+	{"record", RUN_KEY_RECORD, "DIR", 0, RECORD_HELP, 0},
+	{"record-anyway", RUN_KEY_RECORD_ANYWAY, NULL, 0, ANYWAY_HELP, 0},
 	{"block", RUN_KEY_SOLO5 + SOLO5_GIVE_BLOCK, "NAME=FILE", 0, BLOCK_HELP, 0},
 	{"net", RUN_KEY_SOLO5 + SOLO5_GIVE_NET, "NAME=TAP", 0, NET_HELP, 0},
 	{"hugepages", RUN_KEY_HUGE, "WHEN", 0, "Ask the host for 2 MiB pages: on or off (default: off, for kernels of a PC on, but not with --scavenge)", 0},
@@ -107,7 +114,9 @@ static error_t on_key(int key, char *arg, struct argp_state *state)
 		p->options->clock_now = true;
 		return 0;
 	}
-	if (key == KEY_RAM)
+	if (key == KEY_RECORDING)
+		r = option_file(p->options->run.command, "recording", arg, &p->options->recording);
+	else if (key == KEY_RAM)
 		r = set_ram(p->options, arg);
 	else if (key == ARGP_KEY_ARG)
 		r = add_arg(p->options, arg);

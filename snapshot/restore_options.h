@@ -18,6 +18,7 @@ struct restore_options {
 	struct run_options run; /* image: the snapshot's directory */
 	bool clock_now;
 	enum restore_ram ram;
+	const char *recording; /* directory of the one that brings it to where it was last; NULL = it goes on from the snapshot */
 	bool clone;
 };
 

@@ -104,7 +104,7 @@ int saving_run(struct vm *vm, struct epoch *e, const struct saving *what, struct
 		capture_free(&t.capture);
 	}
 	sem_destroy(&t.taken);
-	if (r != -ESRCH)
+	if (r != -ESRCH && r != -EAGAIN)
 		atomic_fetch_add(r < 0 ? &vm->saves.failed : &vm->saves.saved, 1);
 	return r;
 }

@@ -28,6 +28,6 @@ struct saved {
 /*
  * A thread of its own, while the VM is there. `e`: NULL, or the chain that the snapshot becomes a part of; the next part has this one for
  * its parent. Returns 0, or -errno with the reason: then the guest goes on, nothing is left behind, and the chain's next part has what
- * this one had. -ESRCH: the guest has ended.
+ * this one had. -ESRCH: the guest has ended; -EAGAIN: it is not to be saved now (steering.h).
  */
 int saving_run(struct vm *vm, struct epoch *e, const struct saving *what, struct saved *s, struct reason *why);

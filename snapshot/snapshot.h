@@ -35,6 +35,11 @@ struct snapshot {
 	struct block_map blocks;
 };
 
+struct reason;
+
+/* A new one. Returns 0, or -errno with the reason. */
+int snapshot_id_make(struct snapshot_id *id, struct reason *why);
+
 void snapshot_free(struct snapshot *sn);
 
 #define ID_TEXT 33 /* hexadecimal digits and a NUL */

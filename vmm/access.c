@@ -36,3 +36,19 @@ void access_interrupt(struct access_port *p, uint8_t vector)
 	if (p->tap && p->tap->interrupt)
 		p->tap->interrupt(p->tap, p->position, vector);
 }
+
+void access_seen(struct access_port *p)
+{
+	if (p->tap && p->tap->seen)
+		p->tap->seen(p->tap, p->position);
+}
+
+bool access_is_told(const struct access_port *p)
+{
+	return p->tap && p->tap->was_done;
+}
+
+bool access_was_done(const struct access_port *p, enum access_source source)
+{
+	return access_is_told(p) && p->tap->was_done(p->tap, p->position, source);
+}

@@ -11,6 +11,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -42,6 +43,10 @@ struct access_tap {
 	/* Bytes from outside, before the guest can see them. */
 	void (*external)(struct access_tap *t, uint64_t position, enum access_source source, void *bytes, size_t size);
 	void (*interrupt)(struct access_tap *t, uint64_t position, uint8_t vector);
+	/* What the guest did up to here, or in the access that is being made, is about to be seen outside, and cannot be taken back. */
+	void (*seen)(struct access_tap *t, uint64_t position);
+	/* Of a replayer: see access_was_done(). */
+	bool (*was_done)(struct access_tap *t, uint64_t position, enum access_source source);
 };
 
 /* What one vCPU passes through the seam. */
@@ -67,3 +72,13 @@ void access_complete(struct access_port *p, struct access *a);
 /* Tells the tap that these bytes, which it may exchange, become visible to the guest, or that an interrupt is delivered, from now on. */
 void access_external(struct access_port *p, enum access_source source, void *bytes, size_t size);
 void access_interrupt(struct access_port *p, uint8_t vector);
+
+/* A device is about to do what is seen outside. */
+void access_seen(struct access_port *p);
+
+/*
+ * Whether the tap says what comes, and when: then it is not the device that knows. And whether it comes now: what it is the outcome of was
+ * done before, and is not to be done again; what it was, access_external() brings.
+ */
+bool access_is_told(const struct access_port *p);
+bool access_was_done(const struct access_port *p, enum access_source source);

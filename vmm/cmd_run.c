@@ -200,7 +200,7 @@ static void allow_files(void)
 	}
 }
 
-int run_guests(const struct program *p, const struct run_options *o, struct vm_config *config)
+static int run_unrecorded(const struct program *p, const struct run_options *o, struct vm_config *config)
 {
 	struct kvm kvm;
 	int status = EXIT_BAD;
@@ -221,16 +221,15 @@ int run_guests(const struct program *p, const struct run_options *o, struct vm_c
 	return status;
 }
 
-/* Recorded, if that is asked for. */
-static int run_steered(const struct program *p, const struct run_options *o, struct vm_config *config)
+int run_guests(const struct program *p, const struct run_options *o, struct vm_config *config)
 {
 	int status;
 
-	if (!o->record)
-		return run_guests(p, o, config);
+	if (!o->record || config->steerer)
+		return run_unrecorded(p, o, config);
 	if (p->recording->open(&config->steerer, p, o->record, o->record_anyway) < 0)
 		return EXIT_BAD;
-	status = run_guests(p, o, config);
+	status = run_unrecorded(p, o, config);
 	return p->recording->close(config->steerer) < 0 ? EXIT_BAD : status;
 }
 
@@ -244,7 +243,7 @@ static int run_with_disks(const struct program *p, const struct run_options *o, 
 
 	if (run_open_disks(disks, o) < 0)
 		return EXIT_BAD;
-	status = run_steered(p, o, &config);
+	status = run_guests(p, o, &config);
 	for (unsigned int i = 0; i < o->disk_count; i++)
 		disk_close(&disks[i]);
 	return status;

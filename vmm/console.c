@@ -84,6 +84,7 @@ void console_flush(struct console *c)
 	if (!c->used)
 		return;
 	clock_timer_set(&c->vm->clock, &c->flush, CLOCK_NEVER);
+	access_seen(&c->vm->vcpu.port);
 	while ((size = due(c))) {
 		n = c->config.fd < 0 ? size : write_some(c, size);
 		c->blocked = n == 0;
@@ -153,6 +154,11 @@ size_t console_input(struct console *c, const uint8_t *bytes, size_t size)
 	return n;
 }
 
+size_t console_waiting(const struct console *c)
+{
+	return atomic_load(&c->head) - atomic_load(&c->tail);
+}
+
 static size_t input_room(struct console *c)
 {
 	return c->vm->virtio.has_console ? virtio_console_room(&c->vm->virtio.console) : uart_room(&c->vm->uart);
@@ -164,6 +170,11 @@ static void receive(struct console *c, const uint8_t *bytes, size_t size)
 		virtio_console_receive(&c->vm->virtio.console, bytes, size);
 	else
 		uart_receive(&c->vm->uart, bytes, size);
+}
+
+bool console_has_for_guest(struct console *c)
+{
+	return console_waiting(c) ? input_room(c) > 0 : atomic_load(&c->starved);
 }
 
 bool console_receive(struct console *c, const uint8_t *bytes, size_t size)
@@ -190,6 +201,11 @@ void console_feed(struct console *c)
 	}
 	if (tail == head && atomic_exchange(&c->starved, false) && c->config.room)
 		c->config.room(c->config.arg);
+}
+
+void console_drop(struct console *c, size_t size)
+{
+	atomic_fetch_add(&c->tail, (uint32_t)size);
 }
 
 static void visit_output(struct console *c, struct state *s)

@@ -81,5 +81,12 @@ void console_visit(struct console *c, struct state *s);
 /* For who steers (steering.h): input that did not come this way. Returns false, and takes none, where there is no room for it. */
 bool console_receive(struct console *c, const uint8_t *bytes, size_t size);
 
+/* Whether console_feed() would do anything. */
+bool console_has_for_guest(struct console *c);
+
+/* How much input waits; and that so much of it, at most all, is not to come: it came in another way. The vCPU's thread. */
+size_t console_waiting(const struct console *c);
+void console_drop(struct console *c, size_t size);
+
 /* Moves waiting input into the UART, or into the virtio console if there is one, as far as there is room. */
 void console_feed(struct console *c);

@@ -17,6 +17,7 @@
 #include "replay/inspect.h"
 #include "replay/record_request.h"
 #include "replay/recording.h"
+#include "replay/recovery.h"
 #include "shadow/shadow.h"
 #include "snapshot/checkpointer.h"
 #include "snapshot/cmd_pack.h"
@@ -70,7 +71,7 @@ static int run_command(int argc, char **argv)
 	struct program p = {.mmus = mmus, .host_mmu = host.name, .host_mmu_words = host.words,
 			    .host_mmu_nested = host.nested, .host_ring0_interpreted = host.ring0_interpreted,
 			    .requests = requests, .inspectors = inspectors, .checkpointer = &checkpointer, .recording = &recording_feature,
-			    .scavenging = &scavenging};
+			    .recovery = &recovery_feature, .scavenging = &scavenging};
 
 	for (size_t i = 0; i < COMMAND_COUNT; i++)
 		if (!strcmp(commands[i].name, argv[0])) {

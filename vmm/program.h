@@ -10,6 +10,7 @@ struct control_feature;
 struct keeper;
 struct mmu_ops;
 struct recording_feature;
+struct recovery_feature;
 struct scavenging;
 
 /* For what `inspect` looks at besides guest images. */
@@ -30,6 +31,7 @@ struct program {
 	const struct inspector *const *inspectors;     /* the same */
 	const struct keeper *checkpointer;	       /* for --checkpoint; NULL = there is none */
 	const struct recording_feature *recording; /* for --record */
+	const struct recovery_feature *recovery;   /* for restore --recording */
 	const struct scavenging *scavenging;	       /* for --scavenge; the same */
 };
 

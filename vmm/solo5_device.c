@@ -9,6 +9,7 @@
 #include "vmm/image.h"
 #include "vmm/solo5_memory.h"
 #include "vmm/state.h"
+#include "vmm/steering.h"
 #include "vmm/vm.h"
 
 #define PORTS_SIZE 16 /* every call whole, and one more that is none */
@@ -16,6 +17,7 @@
 #define POLL_OUT offsetof(struct solo5_poll, ready)
 #define BLOCK_OUT offsetof(struct solo5_block_io, ret)
 #define NET_OUT offsetof(struct solo5_net_io, size)
+#define NET_RESULT offsetof(struct solo5_net_io, ret)
 
 /* A copy of a call's structure, which need not be aligned and may be written by the call itself. Returns where it is, or NULL. */
 static uint8_t *take(struct solo5_device *d, const char *what, uint64_t gpa, void *call, size_t size, enum mem_use use)
@@ -82,93 +84,141 @@ static void end_poll(struct solo5_device *d, uint64_t ready)
 		bring(d, at + POLL_OUT, &result.ready, sizeof(result) - POLL_OUT);
 }
 
-static bool try_to_end_poll(struct solo5_device *d, struct pollfd *fds, unsigned int *count)
+static uint64_t look_at_nets(struct solo5_device *d)
 {
+	struct pollfd fds[SOLO5_MAX_ENTRIES];
 	uint8_t handle[SOLO5_MAX_ENTRIES];
+	unsigned int count = list_nets(d, fds, handle);
 	uint64_t ready = 0;
 
-	*count = list_nets(d, fds, handle);
-	if (*count && poll(fds, *count, 0) > 0)
-		for (unsigned int i = 0; i < *count; i++)
+	if (count && poll(fds, count, 0) > 0)
+		for (unsigned int i = 0; i < count; i++)
 			ready |= (uint64_t)(fds[i].revents != 0) << handle[i];
-	if (!ready && clock_now(&d->vm->clock) < d->deadline)
+	return ready;
+}
+
+static bool try_to_end_poll(struct solo5_device *d)
+{
+	bool told = access_is_told(&d->vm->vcpu.port);
+	uint64_t ready = told ? 0 : look_at_nets(d);
+
+	if (told && !access_was_done(&d->vm->vcpu.port, ACCESS_SOLO5))
+		return false;
+	if (!told && !ready && clock_now(&d->vm->clock) < d->deadline)
 		return false;
 	end_poll(d, ready);
 	return true;
 }
 
-void solo5_wait(struct solo5_device *d)
+void solo5_sleep(struct solo5_device *d)
 {
 	struct pollfd fds[SOLO5_MAX_ENTRIES];
-	unsigned int count;
+	uint8_t handle[SOLO5_MAX_ENTRIES];
+	unsigned int count = list_nets(d, fds, handle);
 
-	if (try_to_end_poll(d, fds, &count))
+	vcpu_sleep_watching(&d->vm->vcpu, fds, count);
+}
+
+void solo5_wait(struct solo5_device *d)
+{
+	struct vm *vm = d->vm;
+
+	if (try_to_end_poll(d))
 		return;
-	console_flush(&d->vm->console);
-	if (!d->vm->console.blocked)
-		vcpu_sleep_watching(&d->vm->vcpu, fds, count);
+	console_flush(&vm->console);
+	if (vm->console.blocked)
+		return;
+	if (vm->steering)
+		vm->steering->ops->idle(vm->steering, vm);
+	else
+		solo5_sleep(d);
 }
 
 static void call_poll(struct solo5_device *d, uint64_t gpa)
 {
 	struct solo5_poll call;
-	struct pollfd fds[SOLO5_MAX_ENTRIES];
-	unsigned int count;
 
 	if (!take(d, "poll", gpa, &call, sizeof(call), MEM_WRITE))
 		return;
 	d->poll_gpa = gpa;
 	d->deadline = call.timeout_ns > CLOCK_MAX_NS ? CLOCK_NEVER : clock_now(&d->vm->clock) + call.timeout_ns;
 	d->polling = true;
-	if (!try_to_end_poll(d, fds, &count))
+	if (!try_to_end_poll(d))
 		clock_timer_set(&d->vm->clock, &d->timer, d->deadline);
 }
 
-static enum solo5_result block_result(int r)
+/* A call of a device. */
+struct asked {
+	struct solo5_unit *unit;
+	bool fits; /* the device can be asked that */
+	int32_t result;
+};
+
+/* Whether it is to be done. An absent device is asked all the same: what was said of that follows. */
+static bool may(struct solo5_device *d, struct asked *a)
+{
+	a->result = a->fits || (a->unit && a->unit->absent) ? SOLO5_OK : SOLO5_EINVAL;
+	access_external(&d->vm->vcpu.port, ACCESS_SOLO5, &a->result, sizeof(a->result));
+	return a->unit && a->result == SOLO5_OK && !vm_ended(d->vm);
+}
+
+static bool was_done(struct solo5_device *d, const struct asked *a)
+{
+	return !a->fits || access_was_done(&d->vm->vcpu.port, ACCESS_SOLO5);
+}
+
+static void tell_result(struct solo5_device *d, struct asked *a)
+{
+	access_external(&d->vm->vcpu.port, ACCESS_SOLO5, &a->result, sizeof(a->result));
+}
+
+static int32_t block_result(int r)
 {
 	return r == 0 ? SOLO5_OK : SOLO5_EUNSPEC;
 }
 
-static enum solo5_result write_block(struct solo5_device *d, const struct solo5_block_io *io)
+/* These return false if the unikernel is killed for what it asked. */
+static bool write_block(struct solo5_device *d, const struct solo5_block_io *io, struct asked *a)
 {
-	struct solo5_unit *unit = solo5_unit_of(&d->units, io->handle, SOLO5_BLOCK);
-	void *data;
+	void *data = solo5_reach(d->vm, "block write", io->data, io->size, MEM_READ);
 
-	if (!unit || !solo5_block_has(&unit->block, io->offset, io->size))
-		return SOLO5_EINVAL;
-	data = solo5_reach(d->vm, "block write", io->data, io->size, MEM_READ);
-	if (data && !mem_bring_in(&d->vm->mem, data, io->size))
-		return SOLO5_EUNSPEC;
-	return data ? block_result(solo5_block_write(&unit->block, io->offset, data, io->size)) : SOLO5_EINVAL;
+	if (!data)
+		return false;
+	if (!was_done(d, a)) {
+		access_seen(&d->vm->vcpu.port);
+		a->result = mem_bring_in(&d->vm->mem, data, io->size) ?
+			block_result(solo5_block_write(&a->unit->block, io->offset, data, io->size)) : SOLO5_EUNSPEC;
+	}
+	tell_result(d, a);
+	return true;
 }
 
-static enum solo5_result read_block(struct solo5_device *d, const struct solo5_block_io *io)
+/* It is read even if it was before: of what was, only a part may be known. */
+static bool read_block(struct solo5_device *d, const struct solo5_block_io *io, struct asked *a)
 {
-	struct solo5_unit *unit = solo5_unit_of(&d->units, io->handle, SOLO5_BLOCK);
-	enum solo5_result result;
-	void *data;
+	void *data = solo5_reach(d->vm, "block read", io->data, io->size, MEM_WRITE);
 
-	if (!unit || !solo5_block_has(&unit->block, io->offset, io->size))
-		return SOLO5_EINVAL;
-	data = solo5_reach(d->vm, "block read", io->data, io->size, MEM_WRITE);
 	if (!data)
-		return SOLO5_EINVAL;
-	result = block_result(solo5_block_read(&unit->block, io->offset, data, io->size));
+		return false;
+	if (a->fits)
+		a->result = block_result(solo5_block_read(&a->unit->block, io->offset, data, io->size));
+	tell_result(d, a);
 	access_external(&d->vm->vcpu.port, ACCESS_SOLO5, data, io->size);
-	return result;
+	return true;
 }
 
 static void call_block(struct solo5_device *d, uint64_t gpa, const char *what,
-		       enum solo5_result (*run)(struct solo5_device *d, const struct solo5_block_io *io))
+		       bool (*run)(struct solo5_device *d, const struct solo5_block_io *io, struct asked *a))
 {
 	struct solo5_block_io io;
 	uint8_t *at = take(d, what, gpa, &io, sizeof(io), MEM_WRITE);
-	int32_t result;
+	struct asked a = {.unit = at ? solo5_unit_of(&d->units, io.handle, SOLO5_BLOCK) : NULL};
 
 	if (!at)
 		return;
-	result = (int32_t)run(d, &io);
-	bring(d, at + BLOCK_OUT, &result, sizeof(result));
+	a.fits = a.unit && !a.unit->absent && solo5_block_has(&a.unit->block, io.offset, io.size);
+	if (!may(d, &a) || run(d, &io, &a))
+		memcpy(at + BLOCK_OUT, &a.result, sizeof(a.result));
 }
 
 static void call_block_write(struct solo5_device *d, uint64_t gpa)
@@ -182,60 +232,71 @@ static void call_block_read(struct solo5_device *d, uint64_t gpa)
 }
 
 /* No room on the wire: the frame is lost, as frames may be. */
-static enum solo5_result write_net(struct solo5_device *d, struct solo5_net_io *io)
+static bool send_frame(struct solo5_device *d, const struct solo5_net_io *io, struct asked *a)
 {
-	const struct solo5_unit *unit = solo5_unit_of(&d->units, io->handle, SOLO5_NET);
-	const void *data;
+	const void *data = solo5_reach(d->vm, "net write", io->data, io->size, MEM_READ);
 
-	if (!unit || io->size < SOLO5_NET_HEADER || io->size > solo5_net_frame_max(&unit->net))
-		return SOLO5_EINVAL;
-	data = solo5_reach(d->vm, "net write", io->data, io->size, MEM_READ);
 	if (!data)
-		return SOLO5_EINVAL;
-	if (!mem_bring_in(&d->vm->mem, data, io->size))
-		return SOLO5_EUNSPEC;
-	return solo5_net_write(&unit->net, data, io->size) == -EIO ? SOLO5_EUNSPEC : SOLO5_OK;
+		return false;
+	if (!was_done(d, a)) {
+		access_seen(&d->vm->vcpu.port);
+		a->result = mem_bring_in(&d->vm->mem, data, io->size) && solo5_net_write(&a->unit->net, data, io->size) != -EIO ? SOLO5_OK :
+			SOLO5_EUNSPEC;
+	}
+	tell_result(d, a);
+	return true;
 }
 
-static enum solo5_result read_net(struct solo5_device *d, struct solo5_net_io *io)
+/* One that was received before is not on the wire any more. */
+static bool receive_frame(struct solo5_device *d, struct solo5_net_io *io, struct asked *a)
 {
-	const struct solo5_unit *unit = solo5_unit_of(&d->units, io->handle, SOLO5_NET);
+	const uint64_t room = io->size;
+	void *data = solo5_reach(d->vm, "net read", io->data, room, MEM_WRITE);
 	ssize_t n;
-	void *data;
 
-	if (!unit || io->size < solo5_net_frame_max(&unit->net))
-		return SOLO5_EINVAL;
-	data = solo5_reach(d->vm, "net read", io->data, io->size, MEM_WRITE);
 	if (!data)
-		return SOLO5_EINVAL;
-	n = solo5_net_read(&unit->net, data, io->size);
-	if (n < 0)
-		return n == -EAGAIN ? SOLO5_AGAIN : SOLO5_EUNSPEC;
-	access_external(&d->vm->vcpu.port, ACCESS_SOLO5, data, (size_t)n);
-	io->size = (uint64_t)n;
-	return SOLO5_OK;
-}
-
-static void call_net(struct solo5_device *d, uint64_t gpa, const char *what,
-		     enum solo5_result (*run)(struct solo5_device *d, struct solo5_net_io *io))
-{
-	struct solo5_net_io io;
-	uint8_t *at = take(d, what, gpa, &io, sizeof(io), MEM_WRITE);
-
-	if (!at)
-		return;
-	io.ret = (int32_t)run(d, &io);
-	bring(d, at + NET_OUT, &io.size, sizeof(io) - NET_OUT);
+		return false;
+	io->ret = SOLO5_OK;
+	if (!was_done(d, a)) {
+		n = solo5_net_read(&a->unit->net, data, room);
+		io->size = n < 0 ? room : (uint64_t)n;
+		io->ret = n == -EAGAIN ? SOLO5_AGAIN : n < 0 ? SOLO5_EUNSPEC : SOLO5_OK;
+	}
+	access_external(&d->vm->vcpu.port, ACCESS_SOLO5, &io->size, sizeof(*io) - NET_OUT);
+	io->size = io->size < room ? io->size : room;
+	if (io->ret == SOLO5_OK)
+		access_external(&d->vm->vcpu.port, ACCESS_SOLO5, data, io->size);
+	return true;
 }
 
 static void call_net_write(struct solo5_device *d, uint64_t gpa)
 {
-	call_net(d, gpa, "net write", write_net);
+	struct solo5_net_io io;
+	uint8_t *at = take(d, "net write", gpa, &io, sizeof(io), MEM_WRITE);
+	struct asked a = {.unit = at ? solo5_unit_of(&d->units, io.handle, SOLO5_NET) : NULL};
+
+	if (!at)
+		return;
+	a.fits = a.unit && !a.unit->absent && io.size >= SOLO5_NET_HEADER && io.size <= solo5_net_frame_max(&a.unit->net);
+	if (!may(d, &a) || send_frame(d, &io, &a))
+		memcpy(at + NET_RESULT, &a.result, sizeof(a.result));
 }
 
 static void call_net_read(struct solo5_device *d, uint64_t gpa)
 {
-	call_net(d, gpa, "net read", read_net);
+	struct solo5_net_io io;
+	uint8_t *at = take(d, "net read", gpa, &io, sizeof(io), MEM_WRITE);
+	struct asked a = {.unit = at ? solo5_unit_of(&d->units, io.handle, SOLO5_NET) : NULL};
+
+	if (!at)
+		return;
+	a.fits = a.unit && !a.unit->absent && io.size >= solo5_net_frame_max(&a.unit->net);
+	if (may(d, &a)) {
+		if (receive_frame(d, &io, &a))
+			memcpy(at + NET_OUT, &io.size, sizeof(io) - NET_OUT);
+	} else {
+		memcpy(at + NET_RESULT, &a.result, sizeof(a.result));
+	}
 }
 
 static void call_halt(struct solo5_device *d, uint64_t gpa)

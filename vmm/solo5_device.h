@@ -3,10 +3,12 @@
  *
  * A call whose addresses are wrong, and whatever else no unikernel does, ends the VM for what the guest did. What a host does not
  * do for a device (a bad disk, a file that shrank) is an error that the unikernel is told. Whatever a call brings into guest
- * RAM from outside, its results too, is announced at the access seam as ACCESS_SOLO5 bytes, in the order of their addresses'
- * use, with the position before the call's.
+ * RAM from outside is announced at the access seam as ACCESS_SOLO5 bytes, with the position before the call's: of a device first whether it
+ * can be asked that (4 bytes: enum solo5_result), and if so, what came of it (4 bytes; of a frame that is read the structure from its size
+ * on), and then the data that were read. So a tap can say all of it without the device.
  *
- * A poll that has to wait completes as an access at once, and the vCPU then waits outside the guest: solo5_wait().
+ * A poll that has to wait completes as an access at once, and the vCPU then waits outside the guest: solo5_wait(). What ends it is
+ * announced with the position after the call's then.
  */
 #pragma once
 
@@ -33,5 +35,8 @@ struct solo5_device {
 /* Puts the device on the VM's bus. No devices are open yet: solo5_units_open(). */
 void solo5_device_init(struct solo5_device *d, struct vm *vm);
 
-/* vCPU's thread, instead of running the guest while d->polling: sleeps until a frame, the deadline or a kick, and ends the poll. */
+/* vCPU's thread, instead of running the guest while d->polling: ends the poll, or has nothing and is idle (solo5_sleep(), steering.h). */
 void solo5_wait(struct solo5_device *d);
+
+/* Sleeps until a frame has come, the deadline, or a kick. */
+void solo5_sleep(struct solo5_device *d);

@@ -76,7 +76,10 @@ static int open_block(struct solo5_unit *unit, const struct image *im, const str
 	if (size && solo5_block_parse_sector(size->value, &sector) < 0)
 		return refuse_option(im, size, "give a power of two from 512 to 32768");
 	unit->where = strdup(file->value);
-	return unit->where ? solo5_block_open(&unit->block, file->value, sector) : log_errno(ENOMEM, "name of a device");
+	if (!unit->where)
+		return log_errno(ENOMEM, "name of a device");
+	unit->block.sector = sector;
+	return unit->absent ? 0 : solo5_block_open(&unit->block, file->value, sector);
 }
 
 static int open_net(struct solo5_unit *unit, const struct image *im, const struct solo5_options *options, const char *name)
@@ -87,7 +90,11 @@ static int open_net(struct solo5_unit *unit, const struct image *im, const struc
 	if (mac && solo5_net_parse_mac(mac->value, bytes) < 0)
 		return refuse_option(im, mac, "give six bytes such as 02:00:00:00:00:01, not those of a group");
 	unit->where = strdup(where->value);
-	return unit->where ? solo5_net_open(&unit->net, where->value, mac ? bytes : NULL) : log_errno(ENOMEM, "name of a device");
+	if (!unit->where)
+		return log_errno(ENOMEM, "name of a device");
+	if (unit->absent && mac)
+		memcpy(unit->net.mac, bytes, sizeof(bytes));
+	return unit->absent ? 0 : solo5_net_open(&unit->net, where->value, mac ? bytes : NULL);
 }
 
 static int open_unit(struct solo5_unit *unit, const struct image *im, const struct solo5_options *options,
@@ -102,16 +109,18 @@ static int open_unit(struct solo5_unit *unit, const struct image *im, const stru
 			       block ? "FILE" : "TAP");
 	r = block ? open_block(unit, im, options, wanted->name) : open_net(unit, im, options, wanted->name);
 	unit->type = wanted->type;
-	unit->open = r == 0;
+	unit->open = r == 0 && !unit->absent;
 	return r;
 }
 
-int solo5_units_open(struct solo5_units *u, const struct image *im, const struct solo5_options *options)
+int solo5_units_open(struct solo5_units *u, const struct image *im, const struct solo5_options *options, bool absent)
 {
 	static const struct solo5_options none;
 	int r = check_options(im, options ? options : &none);
 
 	*u = (struct solo5_units){.count = im->kind == IMAGE_SOLO5 ? im->solo5.count : 0};
+	for (unsigned int i = 1; i < u->count; i++)
+		u->unit[i].absent = absent;
 	for (unsigned int i = 1; i < u->count && r == 0; i++)
 		r = open_unit(&u->unit[i], im, options ? options : &none, &im->solo5.wanted[i]);
 	if (r < 0)
@@ -136,5 +145,7 @@ void solo5_units_close(struct solo5_units *u)
 
 struct solo5_unit *solo5_unit_of(struct solo5_units *u, uint64_t handle, enum solo5_type type)
 {
-	return handle < u->count && u->unit[handle].open && u->unit[handle].type == type ? &u->unit[handle] : NULL;
+	struct solo5_unit *unit = handle < u->count ? &u->unit[handle] : NULL;
+
+	return unit && (unit->open || unit->absent) && unit->type == type ? unit : NULL;
 }

@@ -16,6 +16,7 @@ struct solo5_options;
 struct solo5_unit {
 	enum solo5_type type;
 	bool open;
+	bool absent; /* there is none: a recording knows what came of it */
 	char *where; /* the file or interface, as it was named; owned */
 	union {
 		struct solo5_block block;
@@ -30,9 +31,9 @@ struct solo5_units {
 
 /*
  * Opens the devices. Returns 0 or a logged -errno with nothing left open: -EINVAL where command line and manifest do not agree,
- * or where an image that is no unikernel is given such devices.
+ * or where an image that is no unikernel is given such devices. `absent`: nothing is opened (access.h says what comes of it).
  */
-int solo5_units_open(struct solo5_units *u, const struct image *im, const struct solo5_options *options);
+int solo5_units_open(struct solo5_units *u, const struct image *im, const struct solo5_options *options, bool absent);
 void solo5_units_close(struct solo5_units *u);
 
 /* The device of a handle that the unikernel named, if it is one of that type, or NULL. */

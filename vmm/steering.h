@@ -5,11 +5,14 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stdint.h>
 
 struct json_t;
 struct program;
 struct steering;
 struct vm;
+
+#define STEERING_ID_BYTES 16u /* of the identity of a snapshot */
 
 struct steering_ops {
 	/*
@@ -18,7 +21,7 @@ struct steering_ops {
 	 */
 	void (*due)(struct steering *s, struct vm *vm);
 
-	/* The guest is halted, can be woken, and nothing has come: returns when something may have. */
+	/* The guest is halted, or a unikernel polls, and nothing has come: returns when something may have. */
 	void (*idle)(struct steering *s, struct vm *vm);
 
 	/* The guest has ended; devices and clock are as it left them. May have it go on from elsewhere: then it has not ended. */
@@ -26,10 +29,17 @@ struct steering_ops {
 
 	/* For statistics, while the guest stands still or has ended: what was written down. A new object, or NULL: nothing was. */
 	struct json_t *(*stats)(const struct steering *s);
+
+	/*
+	 * Between guest runs: the guest as it stands is in the snapshot `id`; or, unless `of` is NULL, what is in the snapshot `of` will be
+	 * in that one, too. NULL: nobody wants to know.
+	 */
+	void (*saved)(struct steering *s, const uint8_t id[STEERING_ID_BYTES], const uint8_t of[STEERING_ID_BYTES]);
 };
 
 struct steering {
 	const struct steering_ops *ops;
+	bool catching_up; /* the guest does again what was seen of it before: it is not to be saved as it is now */
 };
 
 /* Whoever wants to steer the guests that a configuration makes embeds this. */
@@ -44,5 +54,19 @@ struct recording_feature {
 	int (*open)(struct steerer **s, const struct program *p, const char *directory, bool anyway);
 
 	/* The guest has ended, or never was, and its VM is gone: the recording becomes whole. Returns 0 or a logged -errno. */
+	int (*close)(struct steerer *s);
+};
+
+/* For `restore --recording`. */
+struct recovery_feature {
+	/*
+	 * Finds the snapshot `id` in the recording in `directory`: the guest that it is made of does again what it did from there on, and
+	 * then goes on by itself, recorded into `record` unless that is NULL. `snapshot`: its path, for people. Returns 0 or a logged
+	 * -errno.
+	 */
+	int (*open)(struct steerer **s, const struct program *p, const char *directory, const uint8_t id[STEERING_ID_BYTES],
+		    const char *snapshot, const char *record);
+
+	/* The guest has ended, or never was, and its VM is gone. Returns 0 or a logged -errno. */
 	int (*close)(struct steerer *s);
 };

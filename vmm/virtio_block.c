@@ -93,7 +93,7 @@ static int begin_read(struct request *r)
 	r->counted = &b->stats.read_bytes;
 	if (b->disk->absent)
 		return 0; /* what was read is shown to us */
-	if (b->disk->use == DISK_REMAP && !b->outside && remap_read(&b->remap, r->chain, r->bytes, r->at)) {
+	if (b->disk->use == DISK_REMAP && !b->show && remap_read(&b->remap, r->chain, r->bytes, r->at)) {
 		b->stats.remapped_bytes += r->bytes;
 		return 0;
 	}
@@ -104,6 +104,12 @@ static int begin_read(struct request *r)
 static int rest_of_read(struct request *r)
 {
 	return disk_read(r->b->disk, r->vector, r->vectors, r->at);
+}
+
+/* A guest that is brought to where it was writes nothing again: what was written later may be there. */
+static bool was_done(const struct virtio_block *b)
+{
+	return b->show && b->show->was_done(b->show_arg);
 }
 
 static int begin_write(struct request *r)
@@ -117,7 +123,7 @@ static int begin_write(struct request *r)
 	if (!fits(r))
 		return -EINVAL;
 	r->counted = &b->stats.written_bytes;
-	if (b->disk->absent)
+	if (b->disk->absent || was_done(b))
 		return 0;
 	r->write_through = !virtio_device_has(&b->v, FEATURE_FLUSH);
 	error = pin(r, MEM_READ, sizeof(r->header));
@@ -134,8 +140,10 @@ static int rest_of_write(struct request *r)
 
 static int begin_flush(struct request *r)
 {
-	r->b->stats.flushes++;
-	return r->b->disk->use == DISK_READ_WRITE && !r->b->disk->absent ? -EAGAIN : 0;
+	struct virtio_block *b = r->b;
+
+	b->stats.flushes++;
+	return b->disk->use == DISK_READ_WRITE && !b->disk->absent && !was_done(b) ? -EAGAIN : 0;
 }
 
 static int rest_of_flush(struct request *r)
@@ -214,7 +222,7 @@ static void show_data(const struct virtio_block *b, const struct request *r)
 	for (unsigned int i = c->readable; i < c->count && left; i++) {
 		uint64_t size = c->buffer[i].size < left ? c->buffer[i].size : left;
 
-		b->outside(b->outside_arg, mem_at(b->v.mem, c->buffer[i].gpa, size, MEM_WRITE), size);
+		b->show->outside(b->show_arg, mem_at(b->v.mem, c->buffer[i].gpa, size, MEM_WRITE), size);
 		left -= size;
 	}
 }
@@ -223,7 +231,7 @@ static void show(const struct virtio_block *b, struct request *r)
 {
 	uint8_t failed = r->error != 0;
 
-	b->outside(b->outside_arg, &failed, sizeof(failed));
+	b->show->outside(b->show_arg, &failed, sizeof(failed));
 	if (failed != (r->error != 0))
 		r->error = failed ? -EIO : 0;
 	if (!failed && r->kind->type == REQUEST_READ)
@@ -236,7 +244,7 @@ static int64_t end_request(struct request *r)
 	struct virtio_block *b = r->b;
 
 	virtqueue_io_end(&r->io);
-	if (b->outside)
+	if (b->show)
 		show(b, r);
 	if (!r->error && r->counted)
 		*r->counted += r->bytes;
@@ -256,7 +264,7 @@ static int64_t serve_request(struct request *r)
 	r->error = r->kind->begin(r);
 	if (r->error != -EAGAIN)
 		return end_request(r);
-	if (b->disk->in_memory || b->outside) {
+	if (b->disk->in_memory || b->show) {
 		r->error = r->kind->rest(r);
 		return end_request(r);
 	}
@@ -297,10 +305,10 @@ static int64_t block_serve(struct virtio_device *v, unsigned int queue, const st
 	return serve_request(r);
 }
 
-void virtio_block_show(struct virtio_block *b, void (*outside)(void *arg, void *bytes, size_t size), void *arg)
+void virtio_block_show(struct virtio_block *b, const struct virtio_block_show *to, void *arg)
 {
-	b->outside = outside;
-	b->outside_arg = arg;
+	b->show = to;
+	b->show_arg = arg;
 }
 
 void virtio_block_take(struct virtio_block *b)

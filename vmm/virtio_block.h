@@ -38,6 +38,13 @@ struct virtio_block_stats {
 
 struct request;
 
+/* Who is shown what comes of requests. */
+struct virtio_block_show {
+	void (*outside)(void *arg, void *bytes, size_t size); /* see virtio_block_show() */
+	/* Before a request that changes the disk, or has it be written out: true: it was carried out before, and is not again. */
+	bool (*was_done)(void *arg);
+};
+
 struct virtio_block {
 	struct virtio_device v;
 	struct disk *disk;
@@ -46,8 +53,8 @@ struct virtio_block {
 	struct remap remap;
 	struct disk_workers workers;
 	struct request *spare; /* kept for the next ones */
-	void (*outside)(void *arg, void *bytes, size_t size); /* NULL = virtio_block_show() was not called */
-	void *outside_arg;
+	const struct virtio_block_show *show; /* NULL = virtio_block_show() was not called */
+	void *show_arg;
 	struct virtio_block_stats stats;
 };
 
@@ -63,7 +70,7 @@ void virtio_block_destroy(struct virtio_block *b);
  * From now on nothing comes later than it is asked for: each request is carried out at once. Of each `outside` is shown a byte, 0 = it was
  * carried out, and what was read; the guest gets what is there when it returns. Not while requests are under way. NULL: no longer.
  */
-void virtio_block_show(struct virtio_block *b, void (*outside)(void *arg, void *bytes, size_t size), void *arg);
+void virtio_block_show(struct virtio_block *b, const struct virtio_block_show *to, void *arg);
 
 /* Gives back the requests that have ended meanwhile. */
 void virtio_block_take(struct virtio_block *b);

@@ -129,10 +129,22 @@ static void on_disk_bytes(void *arg, void *bytes, size_t size)
 	access_external(&vm->vcpu.port, ACCESS_DISK, bytes, size);
 }
 
+static bool was_done(void *arg)
+{
+	struct vm *vm = arg;
+
+	if (access_was_done(&vm->vcpu.port, ACCESS_DISK))
+		return true;
+	access_seen(&vm->vcpu.port);
+	return false;
+}
+
+static const struct virtio_block_show shown = {.outside = on_disk_bytes, .was_done = was_done};
+
 void virtio_devices_show(struct virtio_devices *d, struct vm *vm)
 {
 	for (unsigned int i = 0; i < d->block_count; i++)
-		virtio_block_show(&d->block[i], on_disk_bytes, vm);
+		virtio_block_show(&d->block[i], &shown, vm);
 }
 
 void virtio_devices_hide(struct virtio_devices *d)

@@ -295,7 +295,7 @@ int vm_create(struct vm *vm, const struct vm_config *config)
 
 	*vm = (struct vm){.kvm = config->kvm, .image = config->image, .mmu = config->mmu, .number = config->number};
 	add_devices(vm, config);
-	r = solo5_units_open(&vm->solo5.units, config->image, config->solo5);
+	r = solo5_units_open(&vm->solo5.units, config->image, config->solo5, config->solo5_absent);
 	if (r < 0)
 		goto devices;
 	r = console_init(&vm->console, vm, &config->console);

@@ -97,6 +97,7 @@ struct vm_config {
 	const struct vm_module *module;	/* further files for the guest, in order */
 	unsigned int module_count;
 	const struct solo5_options *solo5; /* devices for a Solo5 unikernel, NULL = none */
+	bool solo5_absent; /* there are none: it is replayed */
 	enum cpu_model cpu;
 	uint64_t mem;		 /* bytes of RAM */
 	enum mem_huge huge;

@@ -259,6 +259,7 @@ static const struct command {
 	{ "fill", "[SEED] writes the whole disk, flushes", NULL, fill },
 	{ "check", "[SEED] reads it and compares", NULL, check },
 	{ "journal", "[COUNT] writes numbers, flushes, and prints each when that is done", NULL, journal },
+	{ "ledger", "[TICKS] writes and says what nobody can foresee, every few ticks and for each line; `exit CODE` ends it", NULL, disk_ledger },
 	{ "try-write", "writes one sector; exit 1 if it is refused", NULL, try_write },
 	{ "measure", "SIZE COUNT DEPTH [random] reads, timed", NULL, disk_measure },
 	{ "hostile", "what no driver should do; exit 0 if nothing came of it", NULL, hostile },

@@ -48,3 +48,5 @@ uint8_t disk_do(struct disk *d, uint32_t type, uint64_t sector, uint64_t size);
 int disk_hostile(struct disk *d);
 /* COUNT reads of SIZE bytes, DEPTH at once, at random places or one after the other; how long they took. */
 int disk_measure(struct disk *d, const char *args);
+/* Entries that nobody can foresee, on the disk and the console, until it is told to end. */
+int disk_ledger(struct disk *d, const char *args);

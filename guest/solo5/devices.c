@@ -5,6 +5,7 @@
  *	block       writes each sector, reads it back, tries what must be refused
  *	block-raw H OFFSET SIZE   reads so much into the heap and prints the result
  *	net N       sends N frames back to where they came from, waiting for each
+ *	log N       says of N frames what is in them, and between these when nothing came; has each on the disk, and sends it back
  *	net-raw H SIZE    reads a frame with a buffer of that size, then writes one of it; prints the results
  *	poll MS     waits for a frame for so long
  *	polls N     waits N times for nothing, for half a millisecond each, and sees that it did
@@ -142,6 +143,60 @@ static int use_net(struct words *w)
 	return 0;
 }
 
+static uint64_t sum_of(const uint8_t *bytes, size_t size)
+{
+	uint64_t sum = SEED;
+
+	while (size--)
+		sum = (sum ^ *bytes++) * 0x100000001b3ull;
+	return sum;
+}
+
+/* The frame goes to the disk, and is read from there into the place behind it. */
+static int by_disk(struct words *w, unsigned int storage, uint64_t number, size_t most)
+{
+	const struct hvt_block_basic *b = &w->info->mft->e[storage].u.block;
+	uint64_t size = (most + b->block_size - 1) / b->block_size * b->block_size, at = number % (b->capacity / size) * size;
+
+	if (block(HVT_BLOCK_WRITE, storage, at, w->buffer, size) != HVT_OK)
+		return 4;
+	return block(HVT_BLOCK_READ, storage, at, w->buffer + size, size) == HVT_OK && !memcmp(w->buffer, w->buffer + size, size) ? 0 : 5;
+}
+
+static int log_frame(struct words *w, unsigned int storage, unsigned int service, uint64_t number)
+{
+	const size_t most = w->info->mft->e[service].u.net.mtu + 14u;
+	size_t size = most;
+	int r;
+
+	if (net(HVT_NET_READ, service, w->buffer, &size) != HVT_OK)
+		return 2;
+	solo5_printf("frame %lu at %lu: %lu bytes, %016lx\n", number, solo5_walltime(), size, sum_of(w->buffer, size));
+	r = by_disk(w, storage, number, most);
+	turn_around(w->buffer);
+	return r ? r : net(HVT_NET_WRITE, service, w->buffer, &size) == HVT_OK ? 0 : 3;
+}
+
+static int use_log(struct words *w)
+{
+	unsigned int storage = solo5_find(w->info, "storage", HVT_BLOCK_BASIC), service = solo5_find(w->info, "service", HVT_NET_BASIC);
+	uint64_t frames = number(w, 1), n = 0;
+	int r = 0;
+
+	solo5_printf("log: ready\n");
+	while (n < frames && !r) {
+		uint64_t ready = solo5_poll(5 * NS_PER_MS);
+
+		if (ready == 1ull << service)
+			r = log_frame(w, storage, service, n++);
+		else if (ready)
+			r = 1;
+		else
+			solo5_printf("nothing until %lu\n", solo5_walltime());
+	}
+	return r;
+}
+
 static int try_net(struct words *w)
 {
 	size_t size = number(w, 2);
@@ -182,7 +237,7 @@ static const struct {
 } commands[] = {
 	{"info", tell_info}, {"block", use_block}, {"block-raw", try_block},
 	{"net", use_net},    {"net-raw", try_net}, {"poll", wait},
-	{"polls", wait_often},
+	{"polls", wait_often}, {"log", use_log},
 };
 
 int solo5_main(const struct hvt_boot_info *info)

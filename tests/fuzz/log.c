@@ -10,6 +10,7 @@
 
 #include "replay/log_reader.h"
 #include "replay/log_writer.h"
+#include "replay/mark_find.h"
 #include "snapshot/reason.h"
 #include "tests/fuzz/target.h"
 #include "tests/unit/event_equal.h"
@@ -104,12 +105,30 @@ static void compare(int one, int other, unsigned int events)
 	log_reader_close(&b);
 }
 
+/* Whatever a mark says, no more events are used than there are, and none before it. */
+static void look_for_marks(int log, unsigned int events)
+{
+	static const uint8_t ids[][EVENT_ID_BYTES] = {{0}, "0123456789abcde"};
+
+	for (unsigned int i = 0; i < sizeof(ids) / sizeof(*ids); i++) {
+		struct reason why = {.text = ""};
+		struct mark_place p;
+		int n = mark_find(log, "log", ids[i], &p, &why);
+
+		require((n < 0) == (why.text[0] != '\0'), "a reason for nothing, or none");
+		require(n <= 0 || (p.events + p.use <= events && p.use <= events && p.position <= p.ends), "events that are not there");
+	}
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 {
 	int log = make_log(bytes, size), other = memfd_create("copy", MFD_CLOEXEC);
+	unsigned int events;
 
 	require(log >= 0 && other >= 0, "no file");
-	compare(log, other, copy(log, other));
+	events = copy(log, other);
+	compare(log, other, events);
+	look_for_marks(log, events);
 	close(log);
 	close(other);
 	return 0;

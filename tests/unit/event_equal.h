@@ -8,6 +8,15 @@
 
 #include "replay/event.h"
 
+static inline bool mark_equal(const struct event *a, const struct event *b)
+{
+	if (a->mark.what != b->mark.what || (a->mark.what == MARK_SAVED && a->mark.digest != b->mark.digest))
+		return false;
+	if (a->mark.what == MARK_COPIED && memcmp(a->mark.of, b->mark.of, EVENT_ID_BYTES) != 0)
+		return false;
+	return a->mark.what == MARK_BEGUN || !memcmp(a->mark.id, b->mark.id, EVENT_ID_BYTES);
+}
+
 static inline bool event_equal(const struct event *a, const struct event *b)
 {
 	if (a->kind != b->kind || a->position != b->position)
@@ -30,6 +39,7 @@ static inline bool event_equal(const struct event *a, const struct event *b)
 		return !a->digest.size || (!memcmp(a->digest.paging, b->digest.paging, a->digest.size) && a->digest.ram == b->digest.ram &&
 					   a->digest.rows == b->digest.rows &&
 					   !memcmp(a->digest.row_bytes, b->digest.row_bytes, sizeof(struct event_row) * a->digest.rows));
+	case EVENT_MARK: return mark_equal(a, b);
 	default: return a->end.how == b->end.how && a->end.code == b->end.code && a->end.ram == b->end.ram && a->end.size == b->end.size &&
 			!memcmp(a->end.paging, b->end.paging, a->end.size);
 	}

@@ -53,6 +53,12 @@ static struct event any_event(struct random *r, uint64_t from)
 		e.digest.ram = e.digest.size ? random_next(r) : 0;
 		e.digest.register_bytes = e.digest.row_bytes = e.digest.paging = (const char *)brought;
 		break;
+	case EVENT_MARK:
+		e.mark.what = (enum event_mark)random_below(r, EVENT_MARKS);
+		memcpy(e.mark.id, brought + random_below(r, 100), sizeof(e.mark.id));
+		memcpy(e.mark.of, brought + random_below(r, 100), sizeof(e.mark.of));
+		e.mark.digest = random_next(r);
+		break;
 	default:
 		e.end.how = (uint8_t)(1 + random_below(r, EVENT_HOW_MOST));
 		e.end.code = (uint8_t)random_next(r);
@@ -104,20 +110,25 @@ START_TEST(known_bytes)
 		struct event e;
 		uint64_t from;
 		size_t size;
-		uint8_t bytes[32];
+		uint8_t bytes[40];
 	} known[] = {
-		{{.kind = EVENT_EXTERNAL, .position = 7, .external = {ACCESS_CONSOLE, 3, "abc"}}, 5, 6, {0x10, 0, 3, 'a', 'b', 'c'}},
-		{{.kind = EVENT_CLOCK, .position = 35, .ns = 300}, 5, 3, {0xf1, 0xac, 0x02}},
-		{{.kind = EVENT_INTERRUPT, .position = 36, .interrupt = {0x20, 0x01020304}}, 5, 7, {0xfa, 0x00, 0x20, 4, 3, 2, 1}},
-		{{.kind = EVENT_CHECKS, .position = 5 + 31 + 128, .checks = {2, (const uint8_t *)"xy"}}, 5, 6, {0xfb, 0x80, 0x01, 2, 'x', 'y'}},
+		{{.kind = EVENT_EXTERNAL, .position = 7, .external = {ACCESS_CONSOLE, 3, "abc"}}, 5, 6, {0x20, 0, 3, 'a', 'b', 'c'}},
+		{{.kind = EVENT_CLOCK, .position = 35, .ns = 300}, 5, 4, {0xf1, 0x0f, 0xac, 0x02}},
+		{{.kind = EVENT_INTERRUPT, .position = 36, .interrupt = {0x20, 0x01020304}}, 5, 7, {0xf2, 0x10, 0x20, 4, 3, 2, 1}},
+		{{.kind = EVENT_CHECKS, .position = 5 + 31 + 128, .checks = {2, (const uint8_t *)"xy"}}, 5, 6, {0xf3, 0x90, 0x01, 2, 'x', 'y'}},
 		{{.kind = EVENT_PAGE, .position = 5, .packed = {300, 1, "z"}}, 5, 5, {0x04, 0xac, 0x02, 1, 'z'}},
-		{{.kind = EVENT_STATE, .position = 6, .packed = {0, 2, "zz"}}, 5, 4, {0x0d, 2, 'z', 'z'}},
+		{{.kind = EVENT_STATE, .position = 6, .packed = {0, 2, "zz"}}, 5, 4, {0x15, 2, 'z', 'z'}},
 		{{.kind = EVENT_DIGEST, .position = 5, .digest = {.registers = 0}}, 5, 3, {0x07, 0, 0}},
 		{{.kind = EVENT_DIGEST, .position = 5, .digest = {.rows = 1, .size = 2, .ram = 0x0102030405060708, .paging = "kv",
 								  .row_bytes = "abcdefghijkl"}},
 		 5, 26, {0x07, 0, 2, 'k', 'v', 8, 7, 6, 5, 4, 3, 2, 1, 1, 'a', 'b', 'c', 'd', 'e', 'f', 'g', 'h', 'i', 'j', 'k', 'l'}},
 		{{.kind = EVENT_END, .position = 5, .end = {1, 126, 0x0102030405060708, 2, "kv"}}, 5, 14,
 		 {0x06, 1, 126, 8, 7, 6, 5, 4, 3, 2, 1, 2, 'k', 'v'}},
+		{{.kind = EVENT_MARK, .position = 6, .mark.what = MARK_BEGUN}, 5, 2, {EVENT_MARK | 0x10, 0}},
+		{{.kind = EVENT_MARK, .position = 5, .mark = {.what = MARK_SAVED, .id = {1, 2, 3}, .digest = 0x0102030405060708}}, 5, 26,
+		 {EVENT_MARK, 1, 1, 2, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 8, 7, 6, 5, 4, 3, 2, 1}},
+		{{.kind = EVENT_MARK, .position = 5, .mark = {.what = MARK_COPIED, .id = {1, 2, 3}, .of = {[15] = 4}}}, 5, 34,
+		 {EVENT_MARK, 2, 1, 2, 3, [33] = 4}},
 	};
 
 	for (size_t i = 0; i < sizeof(known) / sizeof(*known); i++) {

@@ -198,6 +198,7 @@ END_TEST
 static struct shown {
 	uint8_t bytes[4 * BYTES];
 	size_t size;
+	bool done;	   /* what changes the disk was done before */
 	bool answer;	   /* put these in place of what comes */
 	uint8_t status, with;
 } shown;
@@ -219,6 +220,13 @@ static uint8_t first_byte(void)
 	return byte;
 }
 
+static bool was_done(void *arg)
+{
+	return ((struct shown *)arg)->done;
+}
+
+static const struct virtio_block_show shower = {.outside = see, .was_done = was_done};
+
 /* A disk that is shown says of each request whether it was carried out, and what was read; and the guest gets what is put there. */
 START_TEST(shown_disks)
 {
@@ -227,7 +235,7 @@ START_TEST(shown_disks)
 	bench_init(&b, DISK_READ_WRITE);
 	start(&b, FEATURES);
 	shown = (struct shown){.size = 0};
-	virtio_block_show(&b.block, see, &shown);
+	virtio_block_show(&b.block, &shower, &shown);
 	expect_eq(pwrite(b.file, "abc", 3, 512), 3);
 	expect_eq(request(&b, READ, 1, 1024), OK);
 	expect_eq(shown.size, 1 + 1024);
@@ -253,6 +261,34 @@ START_TEST(shown_disks)
 }
 END_TEST
 
+/* What was written before is not written again, nor written back; what was read is there, and says what it is told. */
+START_TEST(done_before)
+{
+	struct bench b;
+	char bytes[4] = "";
+
+	bench_init(&b, DISK_READ_WRITE);
+	start(&b, FEATURES);
+	expect_eq(pwrite(b.file, "abc", 3, 0), 3);
+	mem_write(&shared, DRIVER_DATA, "xyz", 3);
+	shown = (struct shown){.answer = true, .done = true, .status = 0, .with = 0x55};
+	virtio_block_show(&b.block, &shower, &shown);
+	expect_eq(request(&b, WRITE, 0, 512), OK);
+	host.flush_error = EIO;
+	expect_eq(request(&b, FLUSHES, 0, 0), OK);
+	host.flush_error = 0;
+	shown.status = 1;
+	expect_eq(request(&b, WRITE, 0, 512), IOERR);
+	expect_eq(pread(b.file, bytes, 3, 0), 3);
+	expect(!memcmp(bytes, "abc", 3));
+	shown.done = shown.answer = false;
+	expect_eq(request(&b, WRITE, 0, 512), OK);
+	expect_eq(pread(b.file, bytes, 3, 0), 3);
+	expect(memcmp(bytes, "abc", 3) != 0);
+	bench_end(&b);
+}
+END_TEST
+
 /* One without a file does as it is shown. */
 START_TEST(absent_disks)
 {
@@ -265,7 +301,7 @@ START_TEST(absent_disks)
 	host.fd = -1;
 	start(&b, FEATURES);
 	shown = (struct shown){.answer = true, .status = 0, .with = 0x55};
-	virtio_block_show(&b.block, see, &shown);
+	virtio_block_show(&b.block, &shower, &shown);
 	expect_eq(request(&b, READ, 1, 512), OK);
 	expect_eq(first_byte(), 0x55);
 	expect_eq(request(&b, WRITE, 1, 512), OK);
@@ -647,6 +683,7 @@ int main(void)
 	tcase_set_timeout(tcase, 50);
 	tcase_add_test(tcase, identity);
 	tcase_add_test(tcase, shown_disks);
+	tcase_add_test(tcase, done_before);
 	tcase_add_test(tcase, absent_disks);
 	tcase_add_test(tcase, borders);
 	tcase_add_test(tcase, random_requests);
