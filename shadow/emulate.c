@@ -31,10 +31,10 @@ bool emulate_device_access(struct gmem *g, struct access *a)
 	return exit_complete_mmio(&s->vm->vcpu, a);
 }
 
-/* A REP under TF is trapped after each of its iterations. */
-static uint32_t iterations(bool stepped)
+/* A REP under TF is trapped after each of its iterations; and a debugger counts them. */
+static uint32_t iterations(const struct shadow_vm *s, bool stepped)
 {
-	return stepped ? 1 : REP_ITERATIONS;
+	return stepped || s->vm->debug ? 1 : REP_ITERATIONS;
 }
 
 /* An instruction that was emulated under the guest's own TF ends in a single-step trap (APM vol. 2, 13.1.4). */
@@ -81,7 +81,7 @@ static enum insn_result execute_memory(struct shadow_vm *s, bool stepped, struct
 		return r;
 	if (in.info.mnemonic == ZYDIS_MNEMONIC_PUSHF || in.info.mnemonic == ZYDIS_MNEMONIC_PUSHFQ)
 		return push_flags(s, &in, trap);
-	r = insn_execute_memory(&s->gmem, &in, NULL, iterations(stepped), trap);
+	r = insn_execute_memory(&s->gmem, &in, NULL, iterations(s, stepped), trap);
 	return r == INSN_UNKNOWN ? execute_with_xmm(s, &in, trap) : r;
 }
 
@@ -190,7 +190,7 @@ static enum insn_result see_through_patch(struct shadow_vm *s, struct insn *in)
 void emulate_privileged(struct shadow_vm *s, const struct trap *fault)
 {
 	bool stepped = s->cs.rflags & RFLAGS_TF;
-	struct privileged p = {.g = &s->gmem, .cr4_allowed = cr4_allowed(s), .iterations = iterations(stepped),
+	struct privileged p = {.g = &s->gmem, .cr4_allowed = cr4_allowed(s), .iterations = iterations(s, stepped),
 			       .port = on_port, .read_tsc = read_tsc, .write_tsc = write_tsc};
 	struct trap trap = *fault;
 	struct insn in;

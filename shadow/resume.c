@@ -4,6 +4,7 @@
 
 #include "guest/abi.h"
 #include "shadow/debug_registers.h"
+#include "shadow/debug_stop.h"
 #include "shadow/shadow_vm.h"
 #include "vmm/kvm.h"
 #include "vmm/mmu.h"
@@ -70,7 +71,7 @@ static struct monitor_frame frame_of(const struct shadow_vm *s)
 /* One instruction is to be seen out, and the guest does not see to that itself. */
 static bool needs_step(const struct shadow_vm *s)
 {
-	return (s->step || tables_lent(s->tables)) && !(s->cs.rflags & RFLAGS_TF);
+	return (s->step || tables_lent(s->tables) || debug_stop_wants_step(s)) && !(s->cs.rflags & RFLAGS_TF);
 }
 
 static void write_way_out(struct shadow_vm *s)
@@ -133,7 +134,7 @@ static bool can_run_on(const struct shadow_vm *s)
 
 	tables_edits(s->tables, &edits);
 	return s->where == SHADOW_IN_GUEST && !edits && !s->reload && !s->control_stale && !s->debug_stale && !s->step &&
-	       !tables_lent(s->tables);
+	       !tables_lent(s->tables) && !debug_stop_wants_step(s);
 }
 
 /* Anything that has moved cs on meanwhile, an interrupt say, has put the instruction off. */

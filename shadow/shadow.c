@@ -7,6 +7,7 @@
 
 #include "guest/abi.h"
 #include "shadow/admit.h"
+#include "shadow/debug_stop.h"
 #include "shadow/emulate.h"
 #include "shadow/live_state.h"
 #include "shadow/reflect.h"
@@ -16,6 +17,7 @@
 #include "shadow/shadow_vm.h"
 #include "shadow/stop.h"
 #include "shadow/traps.h"
+#include "vmm/debug.h"
 #include "vmm/image.h"
 #include "vmm/kvm.h"
 #include "vmm/log.h"
@@ -115,7 +117,7 @@ static int attach(struct vm *vm)
 	use_shared_registers(vm, true);
 	vm->abi_cpu |= ABI_CPU_SYSCALL;
 	vm->mmu_data = s;
-	return 0;
+	return vm->debug ? debug_stop_ops.points_changed(vm) : 0;
 patches:
 	patches_destroy(&s->patches);
 free:
@@ -214,6 +216,8 @@ static int prepare(struct vcpu *v)
 
 	if (r < 0 || vm_ended(v->vm))
 		return r;
+	if (v->vm->debug && v->vm->debug->stopped)
+		return 0;
 	reflect_pending(s);
 	host_selectors_check(s);
 	if (vm_ended(v->vm))
@@ -317,4 +321,5 @@ const struct mmu_ops shadow_mmu = {
 	.accessed = accessed,
 	.rip = rip,
 	.stats = stats,
+	.debug = &debug_stop_ops,
 };

@@ -79,6 +79,9 @@ struct tables {
 	struct loan loan[TABLES_MAX_LOANS];
 	unsigned int loans;
 
+	struct tables_guard guard[TABLES_MAX_GUARDS];
+	unsigned int guards;
+
 	uint64_t *accessed; /* table_accessed.h: bit by frame_number(); NULL: nobody wants to know */
 
 	bool must_recycle;

@@ -52,6 +52,7 @@ struct shadow_vm {
 	bool step;	    /* wanted: stop after one instruction */
 	bool tf_added;	    /* the guest runs with a TF that is ours */
 	bool stepped;	    /* it stopped by that TF */
+	bool again;	    /* what was done for the instruction at RIP lets it be executed now */
 	uint64_t shadow_rip; /* where the interrupt shadow in cs began */
 
 	/* The instruction at rip stores to tables at gva[], and is to be lent them: nobody but the CPU can execute it. */

@@ -2,6 +2,7 @@
 
 #include "shadow/rmap.h"
 #include "shadow/table_entry.h"
+#include "shadow/table_guard.h"
 #include "shadow/table_sync.h"
 #include "vmm/ensure.h"
 #include "vmm/mem.h"
@@ -40,7 +41,7 @@ static bool may_map_large(const struct tables *t, uint64_t gpa)
 {
 	uint64_t frame = frame_number(t, gpa >> 12);
 
-	return !t->accessed && mem_at(t->mem, gpa, LARGE_PAGE, MEM_READ) && !t->tables_in_large[frame / LARGE_FRAMES];
+	return !t->accessed && !guard_in_large(t, gpa) && mem_at(t->mem, gpa, LARGE_PAGE, MEM_READ) && !t->tables_in_large[frame / LARGE_FRAMES];
 }
 
 static uint64_t small_spte(const struct tables *t, const struct page_key *k, uint64_t gpte)
@@ -51,7 +52,8 @@ static uint64_t small_spte(const struct tables *t, const struct page_key *k, uin
 		return 0;
 	if (shadow_page_is_protected(t, target >> 12))
 		rights &= ~PTE_W;
-	return target | rights;
+	rights = guard_rights(t, target >> 12, rights);
+	return rights ? target | rights : 0;
 }
 
 /* A spte to page `child` for a gpte with those rights. */

@@ -6,6 +6,7 @@
 #include "shadow/shadow_page.h"
 #include "shadow/table_entry.h"
 #include "shadow/table_fill.h"
+#include "shadow/table_guard.h"
 #include "shadow/table_sync.h"
 #include "vmm/cpu_state.h"
 #include "vmm/ensure.h"
@@ -117,6 +118,7 @@ enum tables_verdict tables_fault(struct tables *t, const struct cpu_state *cs, e
 				 unsigned int access, struct walk *w)
 {
 	uint32_t root;
+	bool guarded;
 
 	ensure(!t->loans);
 	do {
@@ -132,10 +134,13 @@ enum tables_verdict tables_fault(struct tables *t, const struct cpu_state *cs, e
 		if (must_emulate(t, access, w->gpa >> PAGE_SHIFT))
 			return TABLES_STORE;
 	} while (!fill_mark(t, w, access));
+	guarded = guard_open(t, w->gpa >> PAGE_SHIFT, access);
 	if (root != NO_PAGE)
 		fill_path(t, root, gva, w);
 	/* The way there may have made a table of it. */
-	return must_emulate(t, access, w->gpa >> PAGE_SHIFT) ? TABLES_STORE : TABLES_FILLED;
+	if (must_emulate(t, access, w->gpa >> PAGE_SHIFT))
+		return TABLES_STORE;
+	return guarded ? TABLES_GUARDED : TABLES_FILLED;
 }
 
 bool tables_is_table(const struct tables *t, uint64_t gpa)

@@ -34,6 +34,7 @@
  *     it dropped, the page zeroed).
  *  9. What the guest can cause is bounded: pages of the pool, edits, reverse-map entries. When something runs out, all
  *     shadows are dropped and built anew; that is slow and right.
+ *     Fewer rights than 2 allows are given to frames with a guard (tables_guard()); and there are no large sptes for them.
  * 10. While somebody wants to know which pages the guest uses (tables_accessed()), leaf sptes are made without A, there are
  *     no large ones, and an A is noted before the entry that has it changes or goes.
  */
@@ -59,6 +60,7 @@ struct tables_edit {
 
 #define TABLES_MAX_EDITS 512
 #define TABLES_MAX_LOANS 8
+#define TABLES_MAX_GUARDS 64
 
 /*
  * Smallest pool: with it, any one instruction gets through after a recycling. A root, and three tables each for two pages
@@ -98,6 +100,7 @@ enum tables_verdict {
 	TABLES_GUEST_FAULT, /* the guest's own fault: walk->error */
 	TABLES_STORE,	    /* a permitted write to a table that stays in sync: emulate it, then tables_stored(); or lend */
 	TABLES_DEVICE,	    /* permitted, but walk->gpa is not RAM: emulate it */
+	TABLES_GUARDED,	    /* the access will succeed now; then tables_close_guards() */
 };
 
 /*
@@ -125,6 +128,24 @@ void tables_stored(struct tables *t, uint64_t gpa, uint64_t size);
  */
 void tables_lend(struct tables *t, const struct cpu_state *cs, enum view view, unsigned int access, const uint64_t *gva,
 		 size_t count);
+
+/* What the guest may not do to a frame of RAM unseen; combine. */
+enum tables_guarded { GUARD_ALL = 1, GUARD_WRITE = 2, GUARD_EXEC = 4 };
+
+struct tables_guard {
+	uint64_t gfn;
+	uint32_t denies; /* enum tables_guarded */
+	bool open;	 /* for the instruction that the guest is about to execute */
+};
+
+/*
+ * These, at most TABLES_MAX_GUARDS and all of them closed, in place of the ones before; drops everything if they are others. Where the
+ * guest's tables allow an access and a guard does not, tables_fault() opens it (TABLES_GUARDED): the instruction has to be the last, by
+ * single step, and when it is done, or cannot be, tables_close_guards().
+ */
+void tables_guard(struct tables *t, const struct tables_guard *g, unsigned int count);
+bool tables_guards_open(const struct tables *t);
+void tables_close_guards(struct tables *t);
 
 /* Whether any loan stands. */
 bool tables_lent(const struct tables *t);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "shadow/debug_registers.h"
+#include "shadow/debug_stop.h"
 #include "shadow/emulate.h"
 #include "shadow/reflect.h"
 #include "shadow/rflags.h"
@@ -31,6 +32,7 @@ static void wish_for(struct shadow_vm *s, uint64_t gva)
 {
 	struct shadow_wish *w = &s->wish;
 
+	s->again = true;
 	for (unsigned int i = 0; i < w->count; i++) {
 		if (w->gva[i] == gva)
 			return;
@@ -104,15 +106,21 @@ static void on_page_fault(struct shadow_vm *s, uint64_t gva, uint32_t error)
 {
 	struct walk walk;
 	struct trap trap = {.vector = TRAP_PF, .has_error = true, .cr2 = gva};
+	unsigned int access = access_of_error(s, error);
 
 	if (is_syscall_fault(s, gva, error)) {
 		stop_take_syscall(s);
 		on_syscall(s);
 		return;
 	}
-	switch (tables_fault(s->tables, &s->cs, shadow_view(s), gva, access_of_error(s, error), &walk)) {
+	switch (tables_fault(s->tables, &s->cs, shadow_view(s), gva, access, &walk)) {
 	case TABLES_FILLED:
 		s->counters.count[SHADOW_HIDDEN_FAULT]++;
+		s->again = true;
+		break;
+	case TABLES_GUARDED:
+		s->again = true;
+		debug_stop_guarded(s, gva, access, walk.gpa);
 		break;
 	case TABLES_GUEST_FAULT:
 		trap.error = walk.error;
@@ -179,6 +187,8 @@ static void on_software(struct shadow_vm *s, int vector)
 	uint8_t length = vector == TRAP_BP ? 1 : 2;
 
 	s->cs.rip -= length;
+	if (vector == TRAP_BP && debug_stop_int3(s))
+		return;
 	reflect(s, &trap, DELIVER_SOFTWARE, length);
 }
 
@@ -186,6 +196,7 @@ void trap_handle(struct shadow_vm *s, int vector, uint32_t error)
 {
 	struct trap trap = {.vector = (uint8_t)vector, .has_error = trap_pushes_error(vector), .error = error};
 
+	s->again = false;
 	if (vector == MONITOR_SYSCALL)
 		on_syscall(s);
 	else if (vector == TRAP_PF)
@@ -198,4 +209,5 @@ void trap_handle(struct shadow_vm *s, int vector, uint32_t error)
 		emulate_privileged(s, &trap);
 	else
 		reflect(s, &trap, DELIVER_FAULT, 0);
+	debug_stop_executed(s);
 }

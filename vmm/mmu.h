@@ -10,6 +10,7 @@
 
 struct cpu_event;
 struct cpu_state;
+struct debug_mmu_ops;
 struct image;
 struct image_reason;
 struct vcpu;
@@ -101,4 +102,7 @@ struct mmu_ops {
 	int (*rip)(struct vcpu *v, uint64_t *rip);
 
 	void (*stats)(const struct vm *vm, struct mmu_stats *stats);
+
+	/* For a debugger (debug.h); NULL where the mode cannot. */
+	const struct debug_mmu_ops *debug;
 };

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 
+#include "vmm/debug.h"
 #include "vmm/exit.h"
 #include "vmm/image.h"
 #include "vmm/steering.h"
@@ -58,13 +59,20 @@ static void halt(struct vm *vm)
 		vcpu_sleep(&vm->vcpu);
 }
 
+/* For its debugger; what was under way may have been completed by the question what comes to it. */
+static bool is_stopped(const struct vm *vm)
+{
+	return vm->debug && vm->debug->stopped;
+}
+
 static void enter(struct vm *vm)
 {
 	struct vcpu *v = &vm->vcpu;
 	int r = vm->mmu->prepare ? vm->mmu->prepare(v) : 0;
 
-	if (vm_ended(vm))
+	if (vm_ended(vm) || is_stopped(vm))
 		return;
+	debug_put_in(vm);
 	if (r == 0)
 		r = vcpu_enter(v);
 	if (r == 0)
@@ -102,7 +110,7 @@ static void turn(struct vm *vm)
 		vm->steering->ops->due(vm->steering, vm);
 	else
 		look_outside(vm);
-	if (vm_ended(vm) || vm->console.blocked)
+	if (vm_ended(vm) || vm->console.blocked || is_stopped(vm))
 		return;
 	if (vm->solo5.polling)
 		solo5_wait(&vm->solo5);
@@ -112,22 +120,29 @@ static void turn(struct vm *vm)
 		enter(vm);
 }
 
+bool run_turn(struct vm *vm)
+{
+	vcpu_take_work(&vm->vcpu);
+	end_if_asked(vm);
+	if (vm_ended(vm))
+		console_flush(&vm->console);
+	if (vm->console.blocked)
+		console_wait(&vm->console);
+	else if (vm_ended(vm))
+		return false;
+	else if (vm->paused)
+		vcpu_wait(&vm->vcpu);
+	else
+		turn(vm);
+	return true;
+}
+
 static void run_to_end(struct vm *vm)
 {
-	for (;;) {
-		vcpu_take_work(&vm->vcpu);
-		end_if_asked(vm);
-		if (vm_ended(vm))
-			console_flush(&vm->console);
-		if (vm->console.blocked)
-			console_wait(&vm->console);
-		else if (vm_ended(vm))
-			break;
-		else if (vm->paused)
-			vcpu_wait(&vm->vcpu);
-		else
-			turn(vm);
-	}
+	if (vm->debug)
+		vm->debug->ops->drive(vm->debug, vm);
+	while (run_turn(vm))
+		;
 	virtio_devices_settle(&vm->virtio);
 }
 

@@ -10,6 +10,7 @@
 
 #include "vmm/boot.h"
 #include "vmm/cpu_state.h"
+#include "vmm/debug.h"
 #include "vmm/image.h"
 #include "vmm/kvm.h"
 #include "vmm/log.h"
@@ -166,8 +167,10 @@ static int forget_translations(struct vm *vm)
 /* Requests of disks may be under way: they know nothing of the vCPU. */
 static int export_vcpu(struct vm *vm, struct cpu_state *cs)
 {
-	int r = vcpu_drain(&vm->vcpu);
+	int r;
 
+	debug_take_out(vm);
+	r = vcpu_drain(&vm->vcpu);
 	if (r < 0 || vm_ended(vm))
 		return r;
 	return vm->mmu->export_state(&vm->vcpu, cs);

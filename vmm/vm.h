@@ -33,6 +33,7 @@
 #include "vmm/virtio_devices.h"
 
 struct cpu_state;
+struct debug;
 struct image;
 struct kvm;
 struct kvm_cpuid2;
@@ -124,6 +125,7 @@ struct vm {
 	struct save_stats saves;
 	struct vm_keep *kept;
 	struct steering *steering; /* NULL = it runs freely */
+	struct debug *debug;	   /* NULL = nobody debugs it */
 	struct bus bus;
 	struct clock clock;
 	struct pic8259 pic;

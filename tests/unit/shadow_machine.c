@@ -257,6 +257,7 @@ enum machine_verdict machine_access(struct machine *m, uint64_t gva, unsigned in
 		m->exits++;
 		switch (machine_fault(m, gva, access, w)) {
 		case TABLES_FILLED:
+		case TABLES_GUARDED:
 			continue;
 		case TABLES_GUEST_FAULT:
 			return MACHINE_GUEST_FAULT;

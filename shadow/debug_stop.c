@@ -1,0 +1,102 @@
+#include "shadow/debug_stop.h"
+
+#include "shadow/shadow_vm.h"
+#include "vmm/mmu.h"
+#include "vmm/vm.h"
+#include "vmm/walk.h"
+
+static uint32_t denied_by(const struct debug_point *p)
+{
+	static const uint32_t denied[] = {[DEBUG_HARDWARE_BREAK] = GUARD_EXEC, [DEBUG_WATCH_WRITE] = GUARD_WRITE,
+					  [DEBUG_WATCH_READ] = GUARD_ALL, [DEBUG_WATCH_ACCESS] = GUARD_ALL};
+
+	return denied[p->kind];
+}
+
+static unsigned int add_guard(struct tables_guard *g, unsigned int count, const struct debug_point *p)
+{
+	unsigned int i = 0;
+
+	while (i < count && g[i].gfn != p->gpa >> PAGE_SHIFT)
+		i++;
+	if (i == count)
+		g[count++] = (struct tables_guard){.gfn = p->gpa >> PAGE_SHIFT};
+	g[i].denies |= denied_by(p);
+	return count;
+}
+
+static int points_changed(struct vm *vm)
+{
+	struct shadow_vm *s = vm->mmu_data;
+	struct tables_guard guard[TABLES_MAX_GUARDS] = {0};
+	unsigned int count = 0;
+
+	_Static_assert(TABLES_MAX_GUARDS >= DEBUG_POINTS_MAX, "each has a page of its own at most");
+	for (unsigned int i = 0; i < vm->debug->count; i++) {
+		if (vm->debug->point[i].kind != DEBUG_BREAK)
+			count = add_guard(guard, count, &vm->debug->point[i]);
+	}
+	tables_guard(s->tables, guard, count);
+	return 0;
+}
+
+const struct debug_mmu_ops debug_stop_ops = {.points_changed = points_changed};
+
+/* Bytes that the instruction at RIP may touch at one place, about. */
+static uint32_t operand_size(struct shadow_vm *s)
+{
+	uint32_t most = 1;
+	struct insn in;
+	struct trap trap;
+
+	if (insn_fetch(&s->gmem, &in, &trap) != INSN_DONE)
+		return most;
+	for (unsigned int i = 0; i < in.info.operand_count; i++) {
+		if (in.op[i].type == ZYDIS_OPERAND_TYPE_MEMORY && in.op[i].size / 8 > most)
+			most = in.op[i].size / 8;
+	}
+	return most;
+}
+
+static bool is_hardware_break(struct shadow_vm *s, uint64_t gva, uint64_t gpa)
+{
+	return gva == s->cs.rip && debug_break_at(s->vm->debug, gva, gpa, DEBUG_HARDWARE_BREAK);
+}
+
+void debug_stop_guarded(struct shadow_vm *s, uint64_t gva, unsigned int access, uint64_t gpa)
+{
+	if (!(access & MMU_EXEC)) {
+		debug_touch(s->vm->debug, gva, operand_size(s), access);
+	} else if (is_hardware_break(s, gva, gpa)) {
+		tables_close_guards(s->tables);
+		debug_note(s->vm->debug, DEBUG_POINT, DEBUG_HARDWARE_BREAK, gva);
+	}
+}
+
+bool debug_stop_int3(struct shadow_vm *s)
+{
+	struct walk w;
+
+	if (!s->vm->debug)
+		return false;
+	walk_guest(&s->vm->mem, &s->cs, s->cs.rip, MMU_EXEC | gmem_user(&s->cs), &w);
+	if (w.fault || !debug_break_at(s->vm->debug, s->cs.rip, w.gpa, DEBUG_BREAK))
+		return false;
+	s->again = true;
+	debug_note(s->vm->debug, DEBUG_POINT, DEBUG_BREAK, s->cs.rip);
+	return true;
+}
+
+void debug_stop_executed(struct shadow_vm *s)
+{
+	if (!s->vm->debug || s->again)
+		return;
+	tables_close_guards(s->tables);
+	if (!vm_ended(s->vm))
+		debug_executed(s->vm);
+}
+
+bool debug_stop_wants_step(const struct shadow_vm *s)
+{
+	return s->vm->debug && (s->vm->debug->stepping || tables_guards_open(s->tables));
+}

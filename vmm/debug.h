@@ -1,0 +1,99 @@
+/*
+ * A guest under a debugger: where it is to stop, why it stopped, and who then says how it goes on.
+ *
+ * Duties and invariants:
+ *
+ * 1. While a step is wanted no point is in force: the guest executes one instruction, or takes one exception, and stops.
+ * 2. An instruction breakpoint is an INT3 in RAM, only from debug_put_in() to debug_take_out(). The page does not count as written:
+ *    whoever looks at the guest's RAM while it stands still finds it as it was.
+ * 3. A hardware breakpoint leaves RAM alone, so that it holds where code is still to be written; its page cannot be executed.
+ * 4. A watched value is compared whenever the guest has stopped. The backend sees to it that the guest stops for each instruction that
+ *    may write to it; what devices and the VMM write is found behind the access that it came with.
+ * 5. Points lie in guest-virtual space, and hold for the page that lay there when they were made; an INT3 waits until there is one.
+ *
+ * All functions are called on the vCPU's thread, the guest standing still.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct debug;
+struct vm;
+
+enum debug_kind { DEBUG_BREAK, DEBUG_HARDWARE_BREAK, DEBUG_WATCH_WRITE, DEBUG_WATCH_READ, DEBUG_WATCH_ACCESS };
+
+#define DEBUG_POINTS_MAX 64u
+#define DEBUG_WATCH_MOST 64u /* bytes of one watch */
+
+struct debug_point {
+	enum debug_kind kind;
+	uint64_t gva;
+	uint32_t size; /* bytes; of a breakpoint 1 */
+	bool placed;   /* gpa is known */
+	bool in;       /* the INT3 is there, in place of `byte` */
+	uint8_t byte;
+	uint64_t gpa;
+	uint8_t value[DEBUG_WATCH_MOST]; /* of a watch: what was last seen there */
+};
+
+enum debug_why { DEBUG_STEPPED, DEBUG_POINT };
+
+struct debug_stop {
+	enum debug_why why;
+	enum debug_kind kind; /* of the point */
+	uint64_t gva;	      /* where the point is */
+};
+
+struct debug_ops {
+	/* In place of the run loop: runs the guest by run_turn(), as its user wants, until it is to run no more. */
+	void (*drive)(struct debug *d, struct vm *vm);
+};
+
+struct debug {
+	const struct debug_ops *ops;
+	bool stepping; /* wanted: a stop behind the next instruction */
+	bool stopped;
+	struct debug_stop stop;
+	bool touched;		 /* by the instruction that the guest is about to execute: */
+	struct debug_stop touch; /* what it will have met */
+	unsigned int count;
+	struct debug_point point[DEBUG_POINTS_MAX];
+};
+
+/* A backend's part; struct mmu_ops names it. */
+struct debug_mmu_ops {
+	/* The points have changed. Returns 0 or a logged -errno. */
+	int (*points_changed)(struct vm *vm);
+};
+
+/* The VM has not run: `d`, all zero but for its ops, drives it. Returns 0, or a logged -ENOTSUP: not in this MMU mode. */
+int debug_attach(struct debug *d, struct vm *vm);
+
+/* Returns 0, or -errno: -EEXIST, -ENOENT, -ENOSPC, -E2BIG, -EFAULT (nothing is mapped there; an INT3 can wait for that). */
+int debug_insert(struct vm *vm, enum debug_kind kind, uint64_t gva, uint32_t size);
+int debug_remove(struct vm *vm, enum debug_kind kind, uint64_t gva, uint32_t size);
+
+/* Right before the guest runs, and whenever its RAM is to be seen as it is; nothing to do without a debugger. */
+void debug_put_in(struct vm *vm);
+void debug_take_out(struct vm *vm);
+
+/* A breakpoint of ours is at gva, where the guest executes the byte at gpa. */
+bool debug_break_at(const struct debug *d, uint64_t gva, uint64_t gpa, enum debug_kind kind);
+
+/*
+ * The instruction that the guest is about to execute reads, or with MMU_WRITE writes, size bytes at gva, in a page that it may not touch
+ * unseen. debug_executed() will say so if a watch is met.
+ */
+void debug_touch(struct debug *d, uint64_t gva, uint32_t size, unsigned int access);
+
+/* An instruction was executed, or an event delivered: whether the guest is to stop for it, d->stopped says. */
+void debug_executed(struct vm *vm);
+
+/* The guest is to stop here. What was noted first stays. */
+void debug_note(struct debug *d, enum debug_why why, enum debug_kind kind, uint64_t gva);
+
+static inline bool debug_is_watch(enum debug_kind kind)
+{
+	return kind >= DEBUG_WATCH_WRITE;
+}
