@@ -40,7 +40,12 @@ static int points_changed(struct vm *vm)
 	return 0;
 }
 
-const struct debug_mmu_ops debug_stop_ops = {.points_changed = points_changed};
+static const struct cpu_state *registers(struct vm *vm)
+{
+	return &((struct shadow_vm *)vm->mmu_data)->cs;
+}
+
+const struct debug_mmu_ops debug_stop_ops = {.points_changed = points_changed, .registers = registers};
 
 /* Bytes that the instruction at RIP may touch at one place, about. */
 static uint32_t operand_size(struct shadow_vm *s)
@@ -58,19 +63,12 @@ static uint32_t operand_size(struct shadow_vm *s)
 	return most;
 }
 
-static bool is_hardware_break(struct shadow_vm *s, uint64_t gva, uint64_t gpa)
-{
-	return gva == s->cs.rip && debug_break_at(s->vm->debug, gva, gpa, DEBUG_HARDWARE_BREAK);
-}
-
 void debug_stop_guarded(struct shadow_vm *s, uint64_t gva, unsigned int access, uint64_t gpa)
 {
-	if (!(access & MMU_EXEC)) {
+	if (!(access & MMU_EXEC))
 		debug_touch(s->vm->debug, gva, operand_size(s), access);
-	} else if (is_hardware_break(s, gva, gpa)) {
+	else if (gva == s->cs.rip && debug_break(s->vm->debug, DEBUG_HARDWARE_BREAK, gva, gpa))
 		tables_close_guards(s->tables);
-		debug_note(s->vm->debug, DEBUG_POINT, DEBUG_HARDWARE_BREAK, gva);
-	}
 }
 
 bool debug_stop_int3(struct shadow_vm *s)
@@ -80,20 +78,19 @@ bool debug_stop_int3(struct shadow_vm *s)
 	if (!s->vm->debug)
 		return false;
 	walk_guest(&s->vm->mem, &s->cs, s->cs.rip, MMU_EXEC | gmem_user(&s->cs), &w);
-	if (w.fault || !debug_break_at(s->vm->debug, s->cs.rip, w.gpa, DEBUG_BREAK))
+	if (w.fault || !debug_break(s->vm->debug, DEBUG_BREAK, s->cs.rip, w.gpa))
 		return false;
 	s->again = true;
-	debug_note(s->vm->debug, DEBUG_POINT, DEBUG_BREAK, s->cs.rip);
 	return true;
 }
 
-void debug_stop_executed(struct shadow_vm *s)
+void debug_stop_executed(struct shadow_vm *s, bool is_access)
 {
 	if (!s->vm->debug || s->again)
 		return;
 	tables_close_guards(s->tables);
 	if (!vm_ended(s->vm))
-		debug_executed(s->vm);
+		debug_executed(s->vm, is_access);
 }
 
 bool debug_stop_wants_step(const struct shadow_vm *s)

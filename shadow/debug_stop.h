@@ -19,8 +19,8 @@ void debug_stop_guarded(struct shadow_vm *s, uint64_t gva, unsigned int access, 
 /* An INT3 was executed at RIP. Returns whether it is a breakpoint, where the guest stops. */
 bool debug_stop_int3(struct shadow_vm *s);
 
-/* An event has been handled; what it was for was executed, or will be (s->again). */
-void debug_stop_executed(struct shadow_vm *s);
+/* An event has been handled; what it was for was executed, with an access or without, or will be (s->again). */
+void debug_stop_executed(struct shadow_vm *s, bool is_access);
 
 /* Whether the next instruction is to be stopped behind. */
 bool debug_stop_wants_step(const struct shadow_vm *s);

@@ -6,20 +6,20 @@
 #include "vmm/ensure.h"
 #include "vmm/mmu.h"
 
-static struct tables_guard *find(const struct tables *t, uint64_t gfn)
+static unsigned int find(const struct tables *t, uint64_t gfn)
 {
-	for (unsigned int i = 0; i < t->guards; i++) {
-		if (t->guard[i].gfn == gfn)
-			return (struct tables_guard *)&t->guard[i];
-	}
-	return NULL;
+	unsigned int i = 0;
+
+	while (i < t->guards && t->guard[i].gfn != gfn)
+		i++;
+	return i;
 }
 
 uint64_t guard_rights(const struct tables *t, uint64_t gfn, uint64_t rights)
 {
-	const struct tables_guard *g = find(t, gfn);
+	const struct tables_guard *g = &t->guard[find(t, gfn)];
 
-	if (!g || g->open)
+	if (g == &t->guard[t->guards] || g->open)
 		return rights;
 	if (g->denies & GUARD_ALL)
 		return 0;
@@ -45,9 +45,9 @@ static bool stands_against(const struct tables_guard *g, unsigned int access)
 
 bool guard_open(struct tables *t, uint64_t gfn, unsigned int access)
 {
-	struct tables_guard *g = find(t, gfn);
+	struct tables_guard *g = &t->guard[find(t, gfn)];
 
-	if (!g || !stands_against(g, access))
+	if (g == &t->guard[t->guards] || !stands_against(g, access))
 		return false;
 	g->open = true;
 	return true;

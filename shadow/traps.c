@@ -195,6 +195,7 @@ static void on_software(struct shadow_vm *s, int vector)
 void trap_handle(struct shadow_vm *s, int vector, uint32_t error)
 {
 	struct trap trap = {.vector = (uint8_t)vector, .has_error = trap_pushes_error(vector), .error = error};
+	uint64_t position = s->vm->vcpu.port.position;
 
 	s->again = false;
 	if (vector == MONITOR_SYSCALL)
@@ -209,5 +210,5 @@ void trap_handle(struct shadow_vm *s, int vector, uint32_t error)
 		emulate_privileged(s, &trap);
 	else
 		reflect(s, &trap, DELIVER_FAULT, 0);
-	debug_stop_executed(s);
+	debug_stop_executed(s, s->vm->vcpu.port.position != position);
 }

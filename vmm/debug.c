@@ -3,6 +3,8 @@
 #include <errno.h>
 #include <string.h>
 
+#include "vmm/cpu_state.h"
+#include "vmm/image.h"
 #include "vmm/log.h"
 #include "vmm/mem.h"
 #include "vmm/mmu.h"
@@ -58,8 +60,12 @@ void debug_put_in(struct vm *vm)
 {
 	struct debug *d = vm->debug;
 
-	for (unsigned int i = 0; d && !d->stepping && i < d->count; i++)
+	if (!d || d->stepping)
+		return;
+	for (unsigned int i = 0; i < d->count; i++)
 		put_in(vm, &d->point[i]);
+	if (d->own.size)
+		put_in(vm, &d->own);
 }
 
 /* Where two lie on one byte the last one in goes first. */
@@ -67,7 +73,10 @@ void debug_take_out(struct vm *vm)
 {
 	struct debug *d = vm->debug;
 
-	for (unsigned int i = d ? d->count : 0; i--;)
+	if (!d)
+		return;
+	take_out(vm, &d->own);
+	for (unsigned int i = d->count; i--;)
 		take_out(vm, &d->point[i]);
 }
 
@@ -134,23 +143,76 @@ int debug_remove(struct vm *vm, enum debug_kind kind, uint64_t gva, uint32_t siz
 	return vm->mmu->debug->points_changed(vm);
 }
 
-bool debug_break_at(const struct debug *d, uint64_t gva, uint64_t gpa, enum debug_kind kind)
+int debug_set(struct vm *vm, const struct debug_point *point, unsigned int count)
 {
-	for (unsigned int i = 0; d && !d->stepping && i < d->count; i++) {
-		const struct debug_point *p = &d->point[i];
+	struct debug *d = vm->debug;
 
-		if (p->kind == kind && p->gva == gva && p->placed && p->gpa == gpa)
+	debug_take_out(vm);
+	memcpy(d->point, point, count * sizeof(*point));
+	d->count = count;
+	for (unsigned int i = 0; i < count; i++) {
+		d->point[i].in = false;
+		if (debug_is_watch(point[i].kind))
+			mem_read(&vm->mem, point[i].gpa, d->point[i].value, point[i].size);
+	}
+	return vm->mmu->debug->points_changed(vm);
+}
+
+void debug_remove_own(struct vm *vm)
+{
+	take_out(vm, &vm->debug->own);
+	vm->debug->own = (struct debug_point){0};
+}
+
+void debug_set_own(struct vm *vm, uint64_t gva, uint64_t gpa)
+{
+	debug_take_out(vm);
+	vm->debug->own = (struct debug_point){.kind = DEBUG_BREAK, .gva = gva, .gpa = gpa, .size = 1, .placed = true};
+}
+
+static bool is_at(const struct debug_point *p, enum debug_kind kind, uint64_t gva, uint64_t gpa)
+{
+	return p->kind == kind && p->gva == gva && p->placed && p->gpa == gpa;
+}
+
+static bool has_break(const struct debug *d, enum debug_kind kind, uint64_t gva, uint64_t gpa)
+{
+	for (unsigned int i = 0; i < d->count; i++) {
+		if (is_at(&d->point[i], kind, gva, gpa))
 			return true;
 	}
 	return false;
 }
 
-void debug_note(struct debug *d, enum debug_why why, enum debug_kind kind, uint64_t gva)
+bool debug_is_at_break(struct vm *vm)
+{
+	uint64_t rip = vm->mmu->debug->registers(vm)->rip, gpa;
+
+	if (vm->mmu->translate(&vm->vcpu, rip, MMU_READ, &gpa) < 0)
+		return false;
+	return has_break(vm->debug, DEBUG_BREAK, rip, gpa) || has_break(vm->debug, DEBUG_HARDWARE_BREAK, rip, gpa);
+}
+
+/* What was noted first stays. */
+static void note(struct debug *d, enum debug_why why, enum debug_kind kind, uint64_t gva)
 {
 	if (d->stopped)
 		return;
 	d->stopped = true;
 	d->stop = (struct debug_stop){.why = why, .kind = kind, .gva = gva};
+}
+
+bool debug_break(struct debug *d, enum debug_kind kind, uint64_t gva, uint64_t gpa)
+{
+	if (d->stepping)
+		return false;
+	if (has_break(d, kind, gva, gpa))
+		note(d, DEBUG_POINT, kind, gva);
+	else if (d->own.size && is_at(&d->own, kind, gva, gpa))
+		note(d, DEBUG_OWN_BREAK, kind, gva);
+	else
+		return false;
+	return true;
 }
 
 static bool overlap(const struct debug_point *p, uint64_t gva, uint32_t size)
@@ -195,18 +257,19 @@ static void note_changes(struct vm *vm)
 		struct debug_point *p = &d->point[i];
 
 		if (debug_is_watch(p->kind) && has_changed(vm, p) && p->kind != DEBUG_WATCH_READ)
-			debug_note(d, DEBUG_POINT, p->kind, p->gva);
+			note(d, DEBUG_POINT, p->kind, p->gva);
 	}
 }
 
-void debug_executed(struct vm *vm)
+void debug_executed(struct vm *vm, bool is_access)
 {
 	struct debug *d = vm->debug;
 
 	if (d->touched)
-		debug_note(d, d->touch.why, d->touch.kind, d->touch.gva);
+		note(d, d->touch.why, d->touch.kind, d->touch.gva);
 	d->touched = false;
 	note_changes(vm);
 	if (d->stepping)
-		debug_note(d, DEBUG_STEPPED, 0, 0);
+		note(d, DEBUG_STEPPED, 0, 0);
+	d->stop.is_access = is_access;
 }

@@ -37,12 +37,13 @@ struct debug_point {
 	uint8_t value[DEBUG_WATCH_MOST]; /* of a watch: what was last seen there */
 };
 
-enum debug_why { DEBUG_STEPPED, DEBUG_POINT };
+enum debug_why { DEBUG_STEPPED, DEBUG_POINT, DEBUG_OWN_BREAK };
 
 struct debug_stop {
 	enum debug_why why;
 	enum debug_kind kind; /* of the point */
 	uint64_t gva;	      /* where the point is */
+	bool is_access;	      /* what was executed made an access, and nothing was executed since */
 };
 
 struct debug_ops {
@@ -59,12 +60,16 @@ struct debug {
 	struct debug_stop touch; /* what it will have met */
 	unsigned int count;
 	struct debug_point point[DEBUG_POINTS_MAX];
+	struct debug_point own; /* a breakpoint beside the user's, if size is not 0 */
 };
 
 /* A backend's part; struct mmu_ops names it. */
 struct debug_mmu_ops {
-	/* The points have changed. Returns 0 or a logged -errno. */
+	/* The points have changed: pages that are watched are those of d->point[] now. Returns 0 or a logged -errno. */
 	int (*points_changed)(struct vm *vm);
+
+	/* Of a guest that was stopped: general registers, RIP, RFLAGS and CR3 in it are its own. Good until it runs. */
+	const struct cpu_state *(*registers)(struct vm *vm);
 };
 
 /* The VM has not run: `d`, all zero but for its ops, drives it. Returns 0, or a logged -ENOTSUP: not in this MMU mode. */
@@ -74,12 +79,22 @@ int debug_attach(struct debug *d, struct vm *vm);
 int debug_insert(struct vm *vm, enum debug_kind kind, uint64_t gva, uint32_t size);
 int debug_remove(struct vm *vm, enum debug_kind kind, uint64_t gva, uint32_t size);
 
+/* These points, as they were once placed, in place of all that there are; what they watch is looked at anew. Returns 0 or a logged -errno. */
+int debug_set(struct vm *vm, const struct debug_point *point, unsigned int count);
+
+/* A breakpoint beside the user's: at the byte of RAM at gpa, where the guest executes it at gva. Removing one that is not there is fine. */
+void debug_set_own(struct vm *vm, uint64_t gva, uint64_t gpa);
+void debug_remove_own(struct vm *vm);
+
+/* Whether a breakpoint of the user's is where the guest stands. */
+bool debug_is_at_break(struct vm *vm);
+
 /* Right before the guest runs, and whenever its RAM is to be seen as it is; nothing to do without a debugger. */
 void debug_put_in(struct vm *vm);
 void debug_take_out(struct vm *vm);
 
-/* A breakpoint of ours is at gva, where the guest executes the byte at gpa. */
-bool debug_break_at(const struct debug *d, uint64_t gva, uint64_t gpa, enum debug_kind kind);
+/* The guest is about to execute the byte at gpa, at gva: notes it if a breakpoint of that kind is there and in force, and returns whether. */
+bool debug_break(struct debug *d, enum debug_kind kind, uint64_t gva, uint64_t gpa);
 
 /*
  * The instruction that the guest is about to execute reads, or with MMU_WRITE writes, size bytes at gva, in a page that it may not touch
@@ -87,11 +102,8 @@ bool debug_break_at(const struct debug *d, uint64_t gva, uint64_t gpa, enum debu
  */
 void debug_touch(struct debug *d, uint64_t gva, uint32_t size, unsigned int access);
 
-/* An instruction was executed, or an event delivered: whether the guest is to stop for it, d->stopped says. */
-void debug_executed(struct vm *vm);
-
-/* The guest is to stop here. What was noted first stays. */
-void debug_note(struct debug *d, enum debug_why why, enum debug_kind kind, uint64_t gva);
+/* An instruction was executed, with an access or without, or an event delivered: whether the guest is to stop for it, d->stopped says. */
+void debug_executed(struct vm *vm, bool is_access);
 
 static inline bool debug_is_watch(enum debug_kind kind)
 {

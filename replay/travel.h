@@ -1,0 +1,62 @@
+/*
+ * Moves a guest under a debugger through its time: on, by instructions or to the next point; and, in a replay, back, or to any position.
+ *
+ * Going back is going to a checkpoint before, and on from there (timeline.h). What lies between two places is found by going there once
+ * more: the last stop before `here` by stopping at all of them, the last instruction by counting steps. Where the guest stands is always
+ * known as a place (place.h), so that it can be found again.
+ *
+ * All functions are called on the vCPU's thread, the guest standing still.
+ */
+#pragma once
+
+#include <stdatomic.h>
+#include <stdbool.h>
+
+#include "replay/place.h"
+#include "vmm/debug.h"
+
+struct replayer;
+struct timeline;
+struct vm;
+
+enum travel_end {
+	TRAVEL_STEPPED,
+	TRAVEL_POINT, /* at which it is: travel->stop */
+	TRAVEL_INTERRUPTED,
+	TRAVEL_BEGIN, /* of the recording */
+	TRAVEL_END,   /* of the recording: it stands where that can still be looked at */
+	TRAVEL_OVER,  /* the guest has ended, for whatever reason: there is nothing to be looked at */
+};
+
+struct travel {
+	struct vm *vm;
+	struct debug *debug;
+	struct replayer *replayer; /* NULL: a guest that runs now */
+	struct timeline *timeline; /* NULL: the same */
+	_Atomic bool interrupted;  /* any thread sets it, and kicks the vCPU */
+	struct debug_stop stop;
+	struct place here;
+	struct point_sets sets;
+	size_t points;	  /* the user's: number of the set */
+	uint64_t first;	  /* position */
+	uint64_t looked;  /* host's time (ns) of the last checkpoint */
+};
+
+/* At rest where a recording begins, or before a guest's first instruction. Returns 0 or a logged -errno. */
+int travel_begin(struct travel *t, struct vm *vm, struct debug *d, struct replayer *r);
+void travel_finish(struct travel *t);
+
+/* The user's points, which hold in either direction. As debug_insert(). */
+int travel_insert(struct travel *t, enum debug_kind kind, uint64_t gva, uint32_t size);
+int travel_remove(struct travel *t, enum debug_kind kind, uint64_t gva, uint32_t size);
+
+enum travel_end travel_step(struct travel *t);
+enum travel_end travel_run(struct travel *t);
+
+/* In a replay only. */
+enum travel_end travel_back(struct travel *t);
+enum travel_end travel_run_back(struct travel *t);
+enum travel_end travel_to(struct travel *t, uint64_t position);
+
+/* Nobody looks any more: the guest runs on, without points, to its end. */
+void travel_leave(struct travel *t);
