@@ -58,18 +58,23 @@ const char *const boundary_register_names[BOUNDARY_REGISTERS] = {
 	"r10", "r11", "r12", "r13", "r14", "r15", "rip", "cr3", "rflags (of which IF and DF)",
 };
 
-void boundary_registers(const struct boundary *b, uint64_t registers[BOUNDARY_REGISTERS])
+void boundary_registers(const struct cpu_state *cs, uint64_t registers[BOUNDARY_REGISTERS])
 {
-	memcpy(registers, b->cpu.gpr, sizeof(b->cpu.gpr));
-	registers[CPU_GPR_COUNT] = b->cpu.rip;
-	registers[CPU_GPR_COUNT + 1] = b->cpu.cr3;
-	registers[CPU_GPR_COUNT + 2] = b->cpu.rflags & (RFLAGS_IF | RFLAGS_DF);
+	memcpy(registers, cs->gpr, sizeof(cs->gpr));
+	registers[CPU_GPR_COUNT] = cs->rip;
+	registers[CPU_GPR_COUNT + 1] = cs->cr3;
+	registers[CPU_GPR_COUNT + 2] = cs->rflags & (RFLAGS_IF | RFLAGS_DF);
+}
+
+uint32_t boundary_check_of(const struct cpu_state *cs)
+{
+	uint64_t registers[BOUNDARY_REGISTERS];
+
+	boundary_registers(cs, registers);
+	return (uint32_t)XXH3_64bits(registers, sizeof(registers));
 }
 
 uint32_t boundary_check(const struct boundary *b)
 {
-	uint64_t registers[BOUNDARY_REGISTERS];
-
-	boundary_registers(b, registers);
-	return (uint32_t)XXH3_64bits(registers, sizeof(registers));
+	return boundary_check_of(&b->cpu);
 }

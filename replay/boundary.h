@@ -28,7 +28,8 @@ int boundary_stand(struct vm *vm, struct boundary *b);
 
 extern const char *const boundary_register_names[BOUNDARY_REGISTERS];
 
-void boundary_registers(const struct boundary *b, uint64_t registers[BOUNDARY_REGISTERS]);
+void boundary_registers(const struct cpu_state *cs, uint64_t registers[BOUNDARY_REGISTERS]);
 
 /* A check of them, for an interrupt's event. */
 uint32_t boundary_check(const struct boundary *b);
+uint32_t boundary_check_of(const struct cpu_state *cs);

@@ -168,10 +168,27 @@ static void bring_state(struct replayer *r)
 		vm_fail(r->vm, "the guest's state cannot be changed");
 }
 
+static bool is_async(const struct event *e)
+{
+	return e->kind == EVENT_PAGE || e->kind == EVENT_STATE;
+}
+
+static void gather(struct replayer *r)
+{
+	bool is_page = r->next.kind == EVENT_PAGE;
+	int err;
+
+	err = is_page ? async_point_add_page(&r->point, &r->next, &r->vm->mem) : async_point_add_state(&r->point, &r->next);
+	if (err == -EBADMSG)
+		refuse(r, is_page ? "a page" : "a state");
+	else if (err < 0)
+		vm_fail(r->vm, "no memory for an asynchronous point");
+}
+
 /* Before the first page is written nothing of it may be half done. */
 static void stand_for_pages(struct replayer *r, enum event_kind before)
 {
-	if (r->next.kind != EVENT_PAGE && r->next.kind != EVENT_STATE)
+	if (!is_async(&r->next))
 		return;
 	if (before != EVENT_PAGE && boundary_stand(r->vm, r->boundary) < 0)
 		vm_fail(r->vm, "the state of the vCPU cannot be read");
@@ -266,11 +283,52 @@ static void pass(struct replayer *r)
 	advance(r);
 }
 
+static bool is_due(const struct replayer *r)
+{
+	return !vm_ended(r->vm) && r->has_next && r->next.position == position(r) && !comes_by_itself(&r->next);
+}
+
+/* What is gathered is read again if the guest is put back: its bytes are no part of a mark. */
+static void gather_point(struct replayer *r)
+{
+	if (r->point.whole)
+		return;
+	log_reader_mark(&r->events, &r->begin.events);
+	r->begin.next = r->next;
+	for (;;) {
+		gather(r);
+		if (vm_ended(r->vm) || r->point.whole)
+			return;
+		advance(r);
+		if (!is_due(r) || !is_async(&r->next))
+			break;
+	}
+	if (!vm_ended(r->vm))
+		refuse(r, "pages without a state");
+}
+
+/* The guest is put to this point, and does not walk there. */
+static bool is_put(const struct replayer *r)
+{
+	struct log_mark m;
+
+	log_reader_mark(&r->events, &m);
+	for (size_t i = 0; i < r->puts; i++) {
+		if (r->put[i].block == m.at && r->put[i].byte == m.next)
+			return true;
+	}
+	return false;
+}
+
 static void bring_due(struct replayer *r)
 {
 	enum event_kind before = EVENT_END;
 
-	while (!vm_ended(r->vm) && r->has_next && r->next.position == position(r) && !comes_by_itself(&r->next)) {
+	while (is_due(r)) {
+		if (r->walks && is_async(&r->next) && before != EVENT_PAGE && !is_put(r)) {
+			gather_point(r);
+			break;
+		}
 		stand_for_pages(r, before);
 		before = r->next.kind;
 		bring[r->next.kind](r);
@@ -311,6 +369,41 @@ static void idle(struct steering *s, struct vm *vm)
 
 	expect_next(r);
 	diverge(r, DIVERGED_ARRIVAL, position(r), "the guest waits, and nothing wakes it that did");
+}
+
+const struct async_point *replayer_awaits(const struct replayer *r)
+{
+	return r->point.whole ? &r->point : NULL;
+}
+
+void replayer_reached(struct replayer *r)
+{
+	async_point_forget(&r->point);
+	advance(r);
+}
+
+static struct log_place log_place(const struct log_mark *m)
+{
+	return (struct log_place){.block = m->at, .byte = m->next};
+}
+
+int replayer_put_next_time(struct replayer *r)
+{
+	struct log_place *more = reallocarray(r->put, r->puts + 1, sizeof(*more));
+
+	if (!more)
+		return log_errno(ENOMEM, "asynchronous points");
+	r->put = more;
+	r->put[r->puts++] = log_place(&r->begin.events);
+	return 0;
+}
+
+void replayer_put(struct replayer *r)
+{
+	async_point_put(&r->point, &r->vm->mem);
+	if (vm_go_on_from(r->vm, &r->point.cpu) < 0)
+		vm_fail(r->vm, "the guest's state cannot be changed");
+	replayer_reached(r);
 }
 
 bool replayer_rest(struct replayer *r)
@@ -496,6 +589,8 @@ boundary:
 
 void replayer_close(struct replayer *r)
 {
+	async_point_forget(&r->point);
+	free(r->put);
 	check_stream_close(&r->checks);
 	log_reader_close(&r->events);
 	replay_digest_free(r->state);
@@ -506,7 +601,12 @@ void replayer_mark(const struct replayer *r, struct replayer_mark *m)
 {
 	*m = (struct replayer_mark){.next = r->next, .has_next = r->has_next, .digest = r->digest, .passed = r->passed, .right = r->right,
 				   .digests = r->digests, .reached = r->reached, .left = r->left, .typed_before = r->typed_before};
-	log_reader_mark(&r->events, &m->events);
+	if (r->point.whole) {
+		m->events = r->begin.events;
+		m->next = r->begin.next;
+	} else {
+		log_reader_mark(&r->events, &m->events);
+	}
 	check_stream_mark(&r->checks, &m->checks);
 }
 
@@ -514,6 +614,7 @@ int replayer_return(struct replayer *r, const struct replayer_mark *m, struct re
 {
 	int err = log_reader_return(&r->events, &m->events, why);
 
+	async_point_forget(&r->point);
 	if (err == 0)
 		err = check_stream_return(&r->checks, &m->checks, why);
 	r->next = m->next;

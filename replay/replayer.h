@@ -12,6 +12,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "replay/async_point.h"
 #include "replay/check_stream.h"
 #include "replay/divergence.h"
 #include "replay/log_reader.h"
@@ -71,6 +72,17 @@ struct replayer {
 	void (*over)(struct replayer *r); /* what becomes of the guest where the log has no more; NULL: it ends */
 	size_t typed_before; /* input that waited when the guest was saved, and that the log brings */
 	struct boundary *boundary;
+	bool walks;		  /* to asynchronous points, instead of being put there */
+	struct async_point point; /* that it is on its way to; `next` is its state, and `begin` where its first page stood */
+	struct replayer_begin {
+		struct log_mark events;
+		struct event next;
+	} begin;
+	struct log_place {
+		uint64_t block;
+		uint32_t byte;
+	} *put; /* where in the log those points are that are not walked to */
+	size_t puts;
 	struct replay_follower *follower; /* NULL = nobody */
 	struct replay_digest *state;
 	struct probe *probe; /* the owner's; NULL = nobody looks */
@@ -94,6 +106,17 @@ int replayer_begin(struct replayer *r, struct vm *vm);
  * ended on the way.
  */
 bool replayer_rest(struct replayer *r);
+
+/*
+ * Where the guest is to walk to: an asynchronous point, or NULL. Until replayer_reached() says that it stands there, or replayer_put() puts
+ * it there, nothing comes to it; and when it makes an access before, it was led astray, and has diverged.
+ */
+const struct async_point *replayer_awaits(const struct replayer *r);
+void replayer_reached(struct replayer *r);
+void replayer_put(struct replayer *r);
+
+/* It was led past the one that it walks to: whenever it comes there again it is put there. Returns 0 or a logged -ENOMEM. */
+int replayer_put_next_time(struct replayer *r);
 
 /* For a guest that is put back to where it was: where the replayer stands, and back to there. Returns 0, or -errno with the reason. */
 void replayer_mark(const struct replayer *r, struct replayer_mark *m);

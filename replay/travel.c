@@ -6,6 +6,7 @@
 
 #include "replay/replayer.h"
 #include "replay/timeline.h"
+#include "replay/travel_back.h"
 #include "replay/travel_run.h"
 #include "snapshot/reason.h"
 #include "vmm/log.h"
@@ -36,12 +37,6 @@ void travel_finish(struct travel *t)
 	point_sets_free(&t->sets);
 }
 
-/* gdb takes all points away whenever the guest stops, and brings them back: only what is there when it goes on is a set. */
-static int keep_points(struct travel *t)
-{
-	return point_sets_find(&t->sets, t->debug->point, t->debug->count, &t->points);
-}
-
 int travel_insert(struct travel *t, enum debug_kind kind, uint64_t gva, uint32_t size)
 {
 	return debug_insert(t->vm, kind, gva, size);
@@ -58,11 +53,184 @@ static enum travel_end failed(struct travel *t, int error)
 	return TRAVEL_OVER;
 }
 
-/* Where the guest was stopped by a move from `here`. */
-static int arrive(struct travel *t, enum move_kind kind)
+int travel_use_points(struct travel *t, size_t points)
 {
-	if (travel_position(t) == t->here.position)
-		return place_add(&t->here, kind, t->points);
+	return debug_set(t->vm, t->sets.set[points].point, t->sets.set[points].count);
+}
+
+static int go_to_position(struct travel *t, uint64_t position)
+{
+	int r;
+
+	debug_take_out(t->vm);
+	debug_remove_own(t->vm);
+	t->hits = 0;
+	r = timeline_go(t->timeline, timeline_before(t->timeline, position));
+	if (r == 0)
+		r = debug_set(t->vm, NULL, 0);
+	if (r < 0)
+		return r;
+	if (!guest_rest(t))
+		return -ESRCH;
+	if (travel_position(t) >= position)
+		return 0;
+	t->looked = 0;
+	return guest_run(t, position) == HALT_LIMIT ? 0 : -ESRCH;
+}
+
+static int make_move(struct travel *t, const struct move *m)
+{
+	int r = m->kind == MOVE_STEP ? debug_set(t->vm, NULL, 0) : travel_use_points(t, m->points);
+
+	for (uint32_t i = 0; r == 0 && i < m->times; i++) {
+		enum halt h = guest_move(t, m->kind);
+
+		if (h != HALT_STEPPED && h != HALT_POINT)
+			r = -ESRCH;
+	}
+	return r;
+}
+
+/* A checkpoint where the guest is makes it cheap to come back, and to go back from here by a little. */
+static void mark(struct travel *t)
+{
+	uint64_t at = travel_position(t);
+	struct reason why;
+
+	if (timeline_before(t->timeline, at) != at)
+		timeline_take(t->timeline, &why);
+}
+
+int travel_go(struct travel *t, const struct place *p)
+{
+	int r = go_to_position(t, p->position);
+
+	if (r < 0)
+		return r;
+	mark(t);
+	for (size_t i = 0; r == 0 && i < p->count; i++)
+		r = make_move(t, &p->move[i]);
+	return r;
+}
+
+/* It is about to be the user's again, with his points. */
+static enum travel_end stand(struct travel *t, enum travel_end end)
+{
+	int r = travel_use_points(t, t->points);
+
+	t->interrupted = false;
+	return r < 0 ? failed(t, r) : end;
+}
+
+enum travel_end travel_stand_at(struct travel *t, const struct place *p, enum travel_end end)
+{
+	int r = travel_go(t, p);
+
+	if (r == 0 && p != &t->here)
+		r = place_copy(&t->here, p);
+	return r < 0 ? failed(t, r) : stand(t, end);
+}
+
+/* What the recording, or the guest in it, has come to. */
+static bool is_history(const struct vm *vm)
+{
+	const enum vm_end_kind kind = vm->end.kind;
+
+	return kind == VM_EXITED || kind == VM_KILLED || kind == VM_HOST_LIMIT || kind == VM_REPLAYED || kind == VM_DIVERGED;
+}
+
+/* In a recording there is always a last place where the guest can be looked at. */
+static enum travel_end end_of_history(struct travel *t)
+{
+	uint64_t at = travel_position(t);
+	struct place p = {.position = at};
+
+	if (t->vm->end.kind == VM_DIVERGED)
+		log_print(LOG_WARN, "%s", t->vm->end.reason);
+	while (go_to_position(t, p.position) == -ESRCH && is_history(t->vm) && p.position > t->first)
+		p.position--;
+	if (vm_ended(t->vm))
+		return TRAVEL_OVER;
+	p.position = travel_position(t);
+	place_set(&t->here, p.position);
+	return stand(t, TRAVEL_END);
+}
+
+/* The guest was led past the asynchronous point that it walked to, because what is executed there is not what was there before. */
+bool travel_puts_instead(struct travel *t)
+{
+	if (!t->replayer || t->vm->end.kind != VM_DIVERGED || !replayer_awaits(t->replayer))
+		return false;
+	return replayer_put_next_time(t->replayer) == 0 && travel_go(t, &t->here) == 0 && travel_use_points(t, t->points) == 0;
+}
+
+/* At the last access, which can be found again, and not amid what the guest computes. */
+static enum travel_end interrupted(struct travel *t)
+{
+	struct place p = {.position = travel_position(t)};
+
+	if (!t->replayer)
+		return stand(t, TRAVEL_INTERRUPTED);
+	t->interrupted = false;
+	return travel_stand_at(t, p.position == t->here.position ? &t->here : &p, TRAVEL_INTERRUPTED);
+}
+
+static enum travel_end on(struct travel *t, enum move_kind kind)
+{
+	int r = point_sets_find(&t->sets, t->debug->point, t->debug->count, &t->points);
+	enum halt h;
+
+	if (r < 0)
+		return failed(t, r);
+	do
+		h = guest_move(t, kind);
+	while (h == HALT_ENDED && travel_puts_instead(t));
+	if (h == HALT_INTERRUPTED)
+		return interrupted(t);
+	if (h == HALT_ENDED)
+		return t->replayer && is_history(t->vm) ? end_of_history(t) : TRAVEL_OVER;
+	r = guest_arrived(t, &t->here, kind, t->points);
+	if (r < 0)
+		return failed(t, r);
+	return h == HALT_POINT ? TRAVEL_POINT : TRAVEL_STEPPED;
+}
+
+enum travel_end travel_step(struct travel *t)
+{
+	return on(t, MOVE_STEP);
+}
+
+enum travel_end travel_run(struct travel *t)
+{
+	return on(t, MOVE_RUN);
+}
+
+enum travel_end travel_to(struct travel *t, uint64_t position)
+{
+	int r = point_sets_find(&t->sets, t->debug->point, t->debug->count, &t->points);
+
+	if (r == 0)
+		r = go_to_position(t, position > t->first ? position : t->first);
+	if (r == -ESRCH)
+		return is_history(t->vm) ? end_of_history(t) : TRAVEL_OVER;
+	if (r < 0)
+		return failed(t, r);
 	place_set(&t->here, travel_position(t));
-	return t->stop_is_access ? 0 : place_add(&t->here, MOVE_RUN_AT_ONCE, t->points);
+	mark(t);
+	return stand(t, TRAVEL_STEPPED);
+}
+
+void travel_leave(struct travel *t)
+{
+	int r;
+
+	debug_take_out(t->vm);
+	debug_remove_own(t->vm);
+	r = debug_set(t->vm, NULL, 0);
+	if (r < 0)
+		vm_fail_said(t->vm, "the debugger", r);
+	if (!vm_ended(t->vm) && t->replayer && replayer_awaits(t->replayer))
+		replayer_put(t->replayer);
+	if (t->replayer)
+		t->replayer->walks = false;
 }

@@ -40,6 +40,7 @@ struct travel {
 	size_t points;	  /* the user's: number of the set */
 	uint64_t first;	  /* position */
 	uint64_t looked;  /* host's time (ns) of the last checkpoint */
+	unsigned int hits; /* of the instruction at the asynchronous point that the guest walks to */
 };
 
 /* At rest where a recording begins, or before a guest's first instruction. Returns 0 or a logged -errno. */

@@ -59,18 +59,19 @@ static void halt(struct vm *vm)
 		vcpu_sleep(&vm->vcpu);
 }
 
-/* For its debugger; what was under way may have been completed by the question what comes to it. */
-static bool is_stopped(const struct vm *vm)
+/* For its debugger, who also wants to see each access: what was under way may have been completed by the question what comes to it. */
+static bool is_stopped(const struct vm *vm, uint64_t before)
 {
-	return vm->debug && vm->debug->stopped;
+	return vm->debug && (vm->debug->stopped || vm->vcpu.port.position != before);
 }
 
 static void enter(struct vm *vm)
 {
 	struct vcpu *v = &vm->vcpu;
+	uint64_t before = v->port.position;
 	int r = vm->mmu->prepare ? vm->mmu->prepare(v) : 0;
 
-	if (vm_ended(vm) || is_stopped(vm))
+	if (vm_ended(vm) || is_stopped(vm, before))
 		return;
 	debug_put_in(vm);
 	if (r == 0)
@@ -106,11 +107,13 @@ static void look_outside(struct vm *vm)
 /* One turn: what has become due outside the guest, then the guest until its next exit. */
 static void turn(struct vm *vm)
 {
+	uint64_t before = vm->vcpu.port.position;
+
 	if (vm->steering)
 		vm->steering->ops->due(vm->steering, vm);
 	else
 		look_outside(vm);
-	if (vm_ended(vm) || vm->console.blocked || is_stopped(vm))
+	if (vm_ended(vm) || vm->console.blocked || is_stopped(vm, before))
 		return;
 	if (vm->solo5.polling)
 		solo5_wait(&vm->solo5);
