@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "replay/bisect.h"
+#include "replay/debugger.h"
 #include "replay/recording_files.h"
 #include "replay/replayer.h"
 #include "replay/twice.h"
@@ -31,6 +32,8 @@ static const struct argp_option options[] = {
 	{"checkpoint-every", KEY_EVERY, "N", 0, "With --twice: compare every N accesses (default: 1000)", 0},
 	{"checkpoint-room", KEY_ROOM, "SIZE", 0, "Memory that they may take (default: 256M)", 0},
 	{"bisect", KEY_BISECT, NULL, 0, "If it diverges, replay it again and again, and tell after which access replays differ", 0},
+	{"gdb", RUN_KEY_GDB, "WHERE", 0,
+	 "Have the guest wait for a gdb, which can also have it go back: PORT (of 127.0.0.1), HOST:PORT or unix:PATH. In shadow mode", 0},
 	{"console", RUN_KEY_CONSOLE, "WHERE", 0, "Guest's output: stdio, file:FILE or none (default: stdio)", 0},
 	{"control", RUN_KEY_CONTROL, "SOCKET", 0, "Make a Unix socket through which `penumbra ctl` steers the guest", 0},
 	{"timeout", RUN_KEY_TIMEOUT, "S", 0, "Kill a guest that has not ended after S seconds", 0},
@@ -58,6 +61,7 @@ struct replay {
 	struct run_options run; /* image: the recording's directory */
 	struct steerer steerer;
 	struct replayer replayer;
+	struct debugger debugger;
 	struct twice twice;
 	bool is_twice;
 	bool bisect;
@@ -140,6 +144,8 @@ static int parse(struct replay *r, int argc, char **argv)
 	add_defaults(&r->twice.options);
 	if (err == 0 && r->bisect && r->replayer.until != REPLAYER_TO_THE_END)
 		err = log_bad(EINVAL, "replay: --bisect looks for where it diverges: not with --until");
+	if (err == 0 && r->run.gdb && r->is_twice)
+		err = option_bad("replay", "gdb", r->run.gdb, "not with --twice");
 	return err == 0 ? overwrite_check(&r->run) : err;
 }
 
@@ -151,6 +157,20 @@ static int begin(struct steerer *s, struct vm *vm)
 	if (err == 0 && r->is_twice)
 		twice_begin(&r->twice, &r->replayer);
 	return err;
+}
+
+static int run_debugged(struct replay *r, struct vm_config *config)
+{
+	int status;
+
+	if (!r->run.gdb)
+		return run_guests(r->program, &r->run, config);
+	if (debugger_open(&r->debugger, r->run.gdb, &r->replayer) < 0)
+		return EXIT_BAD;
+	config->debug = &r->debugger.debug;
+	status = run_guests(r->program, &r->run, config);
+	debugger_close(&r->debugger);
+	return status;
 }
 
 static int run_replayed(struct replay *r, const struct image_reader *reader)
@@ -167,7 +187,7 @@ static int run_replayed(struct replay *r, const struct image_reader *reader)
 		disk_make_absent(&disks[i], m->disk[i].path, m->disk[i].use);
 	restore_configure(&restore, &config);
 	r->run.mem = config.mem;
-	status = run_guests(r->program, &r->run, &config);
+	status = run_debugged(r, &config);
 	restore_close(&restore);
 	return status;
 }

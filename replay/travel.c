@@ -32,7 +32,8 @@ int travel_begin(struct travel *t, struct vm *vm, struct debug *d, struct replay
 
 void travel_finish(struct travel *t)
 {
-	timeline_end(t->timeline);
+	if (t->timeline)
+		timeline_end(t->timeline);
 	place_free(&t->here);
 	point_sets_free(&t->sets);
 }
@@ -233,4 +234,13 @@ void travel_leave(struct travel *t)
 		replayer_put(t->replayer);
 	if (t->replayer)
 		t->replayer->walks = false;
+}
+
+enum travel_end travel_return(struct travel *t)
+{
+	t->interrupted = false;
+	if (!t->replayer)
+		return TRAVEL_INTERRUPTED;
+	t->replayer->walks = true;
+	return travel_to(t, travel_position(t)) == TRAVEL_OVER ? TRAVEL_OVER : TRAVEL_INTERRUPTED;
 }

@@ -59,5 +59,6 @@ enum travel_end travel_back(struct travel *t);
 enum travel_end travel_run_back(struct travel *t);
 enum travel_end travel_to(struct travel *t, uint64_t position);
 
-/* Nobody looks any more: the guest runs on, without points, to its end. */
+/* Nobody looks any more: the guest is to run on without points. And somebody looks again, where it has got to. */
 void travel_leave(struct travel *t);
+enum travel_end travel_return(struct travel *t);

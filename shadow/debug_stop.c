@@ -45,7 +45,14 @@ static const struct cpu_state *registers(struct vm *vm)
 	return &((struct shadow_vm *)vm->mmu_data)->cs;
 }
 
-const struct debug_mmu_ops debug_stop_ops = {.points_changed = points_changed, .registers = registers};
+static void shadow_walk(struct vm *vm, uint64_t gva, uint64_t *entry)
+{
+	const struct shadow_vm *s = vm->mmu_data;
+
+	tables_show(s->tables, &s->cs, shadow_view(s), gva, entry);
+}
+
+const struct debug_mmu_ops debug_stop_ops = {.points_changed = points_changed, .registers = registers, .shadow_walk = shadow_walk};
 
 /* Bytes that the instruction at RIP may touch at one place, about. */
 static uint32_t operand_size(struct shadow_vm *s)

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "shadow/rmap.h"
 #include "shadow/shadow_page.h"
 #include "shadow/table_entry.h"
 #include "shadow/table_fill.h"
@@ -184,6 +185,19 @@ void tables_recycle(struct tables *t)
 void tables_drop_all(struct tables *t)
 {
 	tables_out_of_room(t);
+}
+
+void tables_show(const struct tables *t, const struct cpu_state *cs, enum view view, uint64_t gva, uint64_t *entry)
+{
+	struct page_key k = page_key_root(cs, view);
+	uint32_t page = shadow_page_find(t, &k);
+
+	for (int level = WALK_LEVELS; level && page != NO_PAGE; level--) {
+		entry[level] = spte_get(t, page, table_index(gva, level));
+		if (!(entry[level] & PTE_P) || spte_kind(level, entry[level]) != SPTE_PAGE)
+			break;
+		page = spte_child(t, entry[level]);
+	}
 }
 
 struct tables_stats tables_stats(const struct tables *t)

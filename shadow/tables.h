@@ -192,6 +192,9 @@ void tables_ignore_accessed(struct tables *t);
 /* The VMM walked the guest's tables for the guest and, if `used`, is about to touch the page they lead to for it. */
 void tables_walked(struct tables *t, const struct walk *w, bool used);
 
+/* The entries that lead to gva now, by level, 1 to WALK_LEVELS; 0 where there is none. For people. */
+void tables_show(const struct tables *t, const struct cpu_state *cs, enum view view, uint64_t gva, uint64_t *entry);
+
 struct tables_stats tables_stats(const struct tables *t);
 
 /*

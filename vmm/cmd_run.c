@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "vmm/cmd_run.h"
+#include "vmm/debug.h"
 #include "vmm/fleet.h"
 #include "vmm/image.h"
 #include "vmm/keeper.h"
@@ -233,6 +234,20 @@ int run_guests(const struct program *p, const struct run_options *o, struct vm_c
 	return p->recording->close(config->steerer) < 0 ? EXIT_BAD : status;
 }
 
+/* Debugged, if that is asked for. */
+static int run_debugged(const struct program *p, const struct run_options *o, struct vm_config *config)
+{
+	int status;
+
+	if (!o->gdb)
+		return run_guests(p, o, config);
+	if (p->debugging->open(&config->debug, o->gdb) < 0)
+		return EXIT_BAD;
+	status = run_guests(p, o, config);
+	p->debugging->close(config->debug);
+	return status;
+}
+
 static int run_with_disks(const struct program *p, const struct run_options *o, const struct image *image)
 {
 	struct disk disks[DISK_MAX];
@@ -243,7 +258,7 @@ static int run_with_disks(const struct program *p, const struct run_options *o, 
 
 	if (run_open_disks(disks, o) < 0)
 		return EXIT_BAD;
-	status = run_guests(p, o, &config);
+	status = run_debugged(p, o, &config);
 	for (unsigned int i = 0; i < o->disk_count; i++)
 		disk_close(&disks[i]);
 	return status;

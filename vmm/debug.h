@@ -49,6 +49,12 @@ struct debug_stop {
 struct debug_ops {
 	/* In place of the run loop: runs the guest by run_turn(), as its user wants, until it is to run no more. */
 	void (*drive)(struct debug *d, struct vm *vm);
+
+	/* Any thread, while the VM is there: somebody has asked the VM to end (vm_ask_end()), and it may be standing still. */
+	void (*cancel)(struct debug *d);
+
+	/* The VM has ended, vm->end says how, and is not asked any more. */
+	void (*ended)(struct debug *d, const struct vm *vm);
 };
 
 struct debug {
@@ -70,6 +76,16 @@ struct debug_mmu_ops {
 
 	/* Of a guest that was stopped: general registers, RIP, RFLAGS and CR3 in it are its own. Good until it runs. */
 	const struct cpu_state *(*registers)(struct vm *vm);
+
+	/* What the CPU finds at gva in place of the guest's own entries: one by level, 1 to WALK_LEVELS (walk.h), 0 = none. */
+	void (*shadow_walk)(struct vm *vm, uint64_t gva, uint64_t *entry);
+};
+
+/* For `--gdb`; main.c says whether there is such a feature. */
+struct debugging_feature {
+	/* Listens at `where` for whoever debugs. Returns 0 or a logged -errno. */
+	int (*open)(struct debug **d, const char *where);
+	void (*close)(struct debug *d);
 };
 
 /* The VM has not run: `d`, all zero but for its ops, drives it. Returns 0, or a logged -ENOTSUP: not in this MMU mode. */

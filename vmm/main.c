@@ -14,6 +14,7 @@
 #include "ept/ept.h"
 #include "ept/host_mmu.h"
 #include "replay/cmd_replay.h"
+#include "replay/debugger.h"
 #include "replay/inspect.h"
 #include "replay/record_request.h"
 #include "replay/recording.h"
@@ -71,7 +72,7 @@ static int run_command(int argc, char **argv)
 	struct program p = {.mmus = mmus, .host_mmu = host.name, .host_mmu_words = host.words,
 			    .host_mmu_nested = host.nested, .host_ring0_interpreted = host.ring0_interpreted,
 			    .requests = requests, .inspectors = inspectors, .checkpointer = &checkpointer, .recording = &recording_feature,
-			    .recovery = &recovery_feature, .scavenging = &scavenging};
+			    .recovery = &recovery_feature, .debugging = &debugging_feature, .scavenging = &scavenging};
 
 	for (size_t i = 0; i < COMMAND_COUNT; i++)
 		if (!strcmp(commands[i].name, argv[0])) {

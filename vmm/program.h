@@ -7,6 +7,7 @@
 #include <stdbool.h>
 
 struct control_feature;
+struct debugging_feature;
 struct keeper;
 struct mmu_ops;
 struct recording_feature;
@@ -32,6 +33,7 @@ struct program {
 	const struct keeper *checkpointer;	       /* for --checkpoint; NULL = there is none */
 	const struct recording_feature *recording; /* for --record */
 	const struct recovery_feature *recovery;   /* for restore --recording */
+	const struct debugging_feature *debugging; /* for --gdb */
 	const struct scavenging *scavenging;	       /* for --scavenge; the same */
 };
 

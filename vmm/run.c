@@ -21,6 +21,12 @@ void run_deliver_interrupt(struct vm *vm)
 		vm_fail_said(vm, "interrupt delivery", r);
 }
 
+/* Who steps a guest that runs now wants to see its next instruction, and not always the timer's; but what is halted has none. */
+static bool is_stepped(const struct vm *vm)
+{
+	return vm->debug && vm->debug->stepping && !vm->vcpu.halted;
+}
+
 /*
  * Gives the guest its interrupt if it can take one now, or asks to be told when it can. It is asked whether it can in any case: a HLT or a
  * poll that was interrupted may only be complete then (mmu.h), and the guest must not run on behind it.
@@ -30,7 +36,7 @@ static void offer_interrupt(struct vm *vm)
 	struct vcpu *v = &vm->vcpu;
 	bool open = vm->mmu->interruptible(v);
 
-	if (open && pic_pending(&vm->pic) && !vm_ended(vm))
+	if (open && pic_pending(&vm->pic) && !vm_ended(vm) && !is_stepped(vm))
 		run_deliver_interrupt(vm);
 	vm->mmu->window(v, pic_pending(&vm->pic));
 }
@@ -158,6 +164,8 @@ void run_vm(struct vm *vm)
 		if (vm->steering)
 			vm->steering->ops->ended(vm->steering, vm);
 	} while (!vm_ended(vm)); /* who steers it may have put it back */
+	if (vm->debug)
+		vm->debug->ops->ended(vm->debug, vm);
 	clock_stop(&vm->clock);
 	vcpu_end_thread(&vm->vcpu);
 }

@@ -28,6 +28,8 @@ static const struct argp_option options[] = {
 	{"checkpoint", RUN_KEY_CHECKPOINT, "DIR", 0,
 	 "Save the guest again and again into DIR while it runs; `penumbra restore DIR` goes on from the last time", 0},
 	{"checkpoint-every", RUN_KEY_CHECKPOINT_EVERY, "MS", 0, "How often, in milliseconds (default: 1000)", 0},
+	{"gdb", RUN_KEY_GDB, "WHERE", 0,
+	 "Have the guest wait for a gdb, which debugs it from its first instruction: PORT (of 127.0.0.1), HOST:PORT or unix:PATH. In shadow mode", 0},
 	{"record", RUN_KEY_RECORD, "DIR", 0,
 	 "Write down into DIR what comes to the guest from outside, so that `penumbra replay DIR` has it do the same again", 0},
 	{"record-anyway", RUN_KEY_RECORD_ANYWAY, NULL, 0,
@@ -63,6 +65,20 @@ static const char doc[] =
 static int bad(const struct run_options *o, const char *option, const char *arg, const char *wanted)
 {
 	return option_bad(o->command, option, arg, wanted);
+}
+
+/* Whoever wants another mode says so behind it, and hears whether the debugger can. */
+static int set_gdb(struct run_options *o, const struct program *p, const char *arg)
+{
+	const struct mmu_ops *const *mmu = p->mmus;
+
+	while (*mmu && !(*mmu)->debug)
+		mmu++;
+	if (!*mmu || !p->debugging)
+		return bad(o, "gdb", arg, "this build has no debugger");
+	o->mmu = *mmu;
+	o->gdb = arg;
+	return 0;
 }
 
 static int set_mmu(struct run_options *o, const struct program *p, const char *arg)
@@ -188,6 +204,7 @@ int run_options_set(struct run_options *o, const struct program *program, int ke
 	case RUN_KEY_CHECKPOINT: return set_file(o, &o->checkpoint, "checkpoint", arg);
 	case RUN_KEY_CHECKPOINT_EVERY: return option_number(o->command, "checkpoint-every", arg, 3600000, &o->checkpoint_every);
 	case RUN_KEY_RECORD_ANYWAY: o->record_anyway = true; return 0;
+	case RUN_KEY_GDB: return set_gdb(o, program, arg);
 	case RUN_KEY_RECORD: return set_file(o, &o->record, "record", arg);
 	case RUN_KEY_SCAVENGE:
 		o->scavenged = true;
@@ -240,6 +257,10 @@ int run_options_check(const struct run_options *o)
 		return bad(o, "checkpoint", o->checkpoint, "not with several guests (--count)");
 	if (o->record_anyway && !o->record)
 		return log_bad(EINVAL, "%s: --record-anyway: give --record, too", o->command);
+	if (o->gdb && o->count > 1)
+		return bad(o, "gdb", o->gdb, "not with several guests (--count)");
+	if (o->gdb && o->record)
+		return bad(o, "gdb", o->gdb, "not while it is recorded (--record); record it, then debug the recording: `penumbra replay --gdb`");
 	if (o->record && o->count > 1)
 		return bad(o, "record", o->record, "not with several guests (--count)");
 	if (check_scavenging(o) < 0)

@@ -29,7 +29,7 @@ struct run_disk {
 enum run_key {
 	RUN_KEY_MMU = 0x100, RUN_KEY_CPU, RUN_KEY_MEM, RUN_KEY_APPEND, RUN_KEY_INITRD, RUN_KEY_CONSOLE, RUN_KEY_COUNT,
 	RUN_KEY_CONTROL, RUN_KEY_TIMEOUT, RUN_KEY_STATS, RUN_KEY_LOG, RUN_KEY_HUGE, RUN_KEY_DISK, RUN_KEY_MODULE,
-	RUN_KEY_VIRTIO_CONSOLE, RUN_KEY_CHECKPOINT, RUN_KEY_CHECKPOINT_EVERY, RUN_KEY_RECORD, RUN_KEY_RECORD_ANYWAY, RUN_KEY_SCAVENGE, RUN_KEY_SHARE_GROUP,
+	RUN_KEY_VIRTIO_CONSOLE, RUN_KEY_CHECKPOINT, RUN_KEY_CHECKPOINT_EVERY, RUN_KEY_RECORD, RUN_KEY_RECORD_ANYWAY, RUN_KEY_GDB, RUN_KEY_SCAVENGE, RUN_KEY_SHARE_GROUP,
 	RUN_KEY_SOLO5, /* + enum solo5_option_kind; the last one */
 	RUN_KEY_END = RUN_KEY_SOLO5 + SOLO5_OPTION_KINDS
 };
@@ -69,6 +69,7 @@ struct run_options {
 	bool virtio_console;
 	const char *checkpoint;	       /* directory, NULL = none are made */
 	unsigned int checkpoint_every; /* ms */
+	const char *gdb;	       /* where a gdb may connect, NULL = none */
 	const char *record;	       /* directory, NULL = it is not recorded */
 	bool record_anyway;	       /* even if a replay may diverge */
 	bool scavenged; /* there is a scavenger, be it at rest */

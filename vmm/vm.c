@@ -93,6 +93,8 @@ void vm_ask_end(struct vm *vm, enum vm_end_kind kind)
 	int none = VM_RUNNING;
 
 	atomic_compare_exchange_strong(&vm->asked_end, &none, kind);
+	if (vm->debug)
+		vm->debug->ops->cancel(vm->debug);
 	vcpu_kick(&vm->vcpu);
 }
 
@@ -327,6 +329,8 @@ int vm_create(struct vm *vm, const struct vm_config *config)
 	r = boot(vm, config);
 	if (r == 0 && config->steerer)
 		r = config->steerer->begin(config->steerer, vm);
+	if (r == 0 && config->debug)
+		r = debug_attach(config->debug, vm);
 	if (r < 0)
 		goto detach;
 	return 0;

@@ -107,6 +107,7 @@ struct vm_config {
 	struct disk *disks;	 /* open; must outlive the VM */
 	unsigned int disk_count; /* at most DISK_MAX */
 	struct steerer *steerer; /* NULL = nobody; must outlive the VM */
+	struct debug *debug;	 /* the same */
 	bool balloon;		 /* the guest can say which pages it has freed */
 	bool virtio_console;	 /* input goes to a virtio console instead of the UART; output comes from both */
 };
