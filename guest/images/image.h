@@ -13,6 +13,7 @@
 #define TIMER_HZ 100 /* unless a program changes it */
 
 int user_child_main(int argc, char **argv);
+int user_bank_main(int argc, char **argv);
 int user_clock_main(int argc, char **argv);
 int user_compute_main(int argc, char **argv);
 int user_echo_main(int argc, char **argv);

@@ -1,6 +1,7 @@
 /* The user programs. Each is described above its function, and in guest/README.md. */
 #pragma once
 
+int bank_main(int argc, char **argv);
 int child_main(int argc, char **argv);
 int clock_main(int argc, char **argv);
 int compute_main(int argc, char **argv);

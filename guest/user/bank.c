@@ -1,0 +1,66 @@
+#include "guest/lib/parse.h"
+#include "guest/user/programs.h"
+#include "guest/user/user.h"
+
+#define TELLERS 2
+
+struct vault {
+	volatile uint64_t balance;
+	volatile uint64_t receipt_ns; /* when something was last paid in */
+};
+
+struct teller {
+	struct vault *vault;
+	uint64_t deposits;
+};
+
+/*
+ * Here is the mistake that all of this is about: who is preempted between the first line and the last pays in to a balance that
+ * was, and what the other has paid in meanwhile is lost.
+ */
+static __attribute__((noinline)) void deposit(struct vault *vault, uint64_t amount)
+{
+	uint64_t balance = vault->balance;
+
+	vault->receipt_ns = clock_ns();
+	vault->balance = balance + amount;
+}
+
+static void work(void *arg)
+{
+	const struct teller *teller = arg;
+
+	for (uint64_t i = 0; i < teller->deposits; i++)
+		deposit(teller->vault, 1);
+}
+
+/* For who looks for the reason: the balance is wrong, and everybody is gone who could have done it. */
+static __attribute__((noinline)) int missing(const struct vault *vault, uint64_t expected)
+{
+	print("bank: the vault holds %lu, but %lu were paid in\n", vault->balance, expected);
+	return 1;
+}
+
+/*
+ * bank [DEPOSITS]: two tellers pay in, 1 at a time, so many times each, and the timer takes the processor from one and gives
+ * it to the other. The exit code is 1 if something was lost.
+ */
+int bank_main(int argc, char **argv)
+{
+	struct vault *vault = allocate(sizeof(*vault));
+	struct teller *teller = allocate(sizeof(*teller));
+	uint64_t deposits = 40;
+	int status;
+
+	if (argc > 2 || (argc > 1 && !parse_number(argv[1], &deposits)))
+		usage("bank [DEPOSITS]");
+	*teller = (struct teller){ vault, deposits };
+	for (int i = 0; i < TELLERS; i++)
+		thread(work, teller);
+	for (int i = 0; i < TELLERS; i++)
+		wait(&status);
+	if (vault->balance != TELLERS * deposits)
+		return missing(vault, TELLERS * deposits);
+	print("bank: the vault holds %lu, as it should\n", vault->balance);
+	return 0;
+}
