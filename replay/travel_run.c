@@ -91,6 +91,7 @@ enum halt guest_step(struct travel *t)
 {
 	enum halt h = HALT_ENDED;
 
+	debug_take_out(t->vm);
 	t->debug->stepping = true;
 	while (turn(t)) {
 		if (t->debug->stopped)

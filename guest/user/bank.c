@@ -49,7 +49,7 @@ int bank_main(int argc, char **argv)
 {
 	struct vault *vault = allocate(sizeof(*vault));
 	struct teller *teller = allocate(sizeof(*teller));
-	uint64_t deposits = 40;
+	uint64_t deposits = 4;
 	int status;
 
 	if (argc > 2 || (argc > 1 && !parse_number(argv[1], &deposits)))
