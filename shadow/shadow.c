@@ -190,7 +190,8 @@ static int export_state(struct vcpu *v, struct cpu_state *cs)
 	return r;
 }
 
-static int import_state(struct vcpu *v, const struct cpu_state *cs)
+/* The guest's state from here on is *cs, and nothing of what was under way. */
+static int take_state(struct vcpu *v, const struct cpu_state *cs)
 {
 	struct shadow_vm *s = v->vm->mmu_data;
 	const char *why = admit_reason(cs);
@@ -205,8 +206,34 @@ static int import_state(struct vcpu *v, const struct cpu_state *cs)
 	s->wish.count = 0;
 	s->reload = true;
 	v->halted = cs->halted;
-	tables_drop_all(s->tables);
 	return live_state_set(s);
+}
+
+static int import_state(struct vcpu *v, const struct cpu_state *cs)
+{
+	struct shadow_vm *s = v->vm->mmu_data;
+
+	tables_drop_all(s->tables);
+	return take_state(v, cs);
+}
+
+/*
+ * What was being delivered when a kick came goes no further than the monitor. Tables that the VMM wrote to are forgotten already
+ * (on_dirtied()), those that the guest wrote to unseen are read again.
+ */
+static int move(struct vcpu *v, const struct cpu_state *cs)
+{
+	struct shadow_vm *s = v->vm->mmu_data;
+	int r = stop_catch_up(s);
+
+	if (r < 0)
+		return r;
+	tables_take_back(s->tables);
+	tables_close_guards(s->tables);
+	patches_take_out(&s->patches, &v->vm->mem);
+	r = take_state(v, cs);
+	tables_load_cr3(s->tables, &s->cs);
+	return r;
 }
 
 static int prepare(struct vcpu *v)
@@ -311,6 +338,7 @@ const struct mmu_ops shadow_mmu = {
 	.detach = detach,
 	.export_state = export_state,
 	.import_state = import_state,
+	.move = move,
 	.prepare = prepare,
 	.handle_exit = handle_exit,
 	.interruptible = interruptible,

@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "shadow/rmap.h"
 #include "shadow/table_entry.h"
 #include "vmm/ensure.h"
 #include "vmm/mmu.h"
@@ -62,14 +63,23 @@ bool tables_guards_open(const struct tables *t)
 	return false;
 }
 
+/* Nothing maps the frame any more: whoever wants it comes here for it. */
+static void unmap(struct tables *t, uint64_t gfn)
+{
+	uint64_t frame = frame_number(t, gfn);
+	spte_id *small = &t->small_maps[frame], *large = &t->large_maps[frame / LARGE_FRAMES];
+
+	while (*small && !t->must_recycle)
+		spte_set(t, spte_page(*small), spte_index(*small), 0);
+	while (*large && !t->must_recycle)
+		spte_set(t, spte_page(*large), spte_index(*large), 0);
+}
+
 /* Entries that have been made meanwhile may have more rights than the guard allows. */
 static void close_guard(struct tables *t, struct tables_guard *g)
 {
-	spte_id *head = &t->small_maps[frame_number(t, g->gfn)];
-
 	g->open = false;
-	while (*head && !t->must_recycle)
-		spte_set(t, (*head - 1) / TABLE_ENTRIES, (*head - 1) % TABLE_ENTRIES, 0);
+	unmap(t, g->gfn);
 }
 
 void tables_close_guards(struct tables *t)
@@ -82,12 +92,11 @@ void tables_close_guards(struct tables *t)
 
 void tables_guard(struct tables *t, const struct tables_guard *g, unsigned int count)
 {
-	size_t size = count * sizeof(*g);
-
 	ensure(count <= TABLES_MAX_GUARDS);
-	if (count == t->guards && !memcmp(t->guard, g, size))
-		return;
-	memcpy(t->guard, g, size);
+	for (unsigned int i = 0; i < t->guards; i++)
+		unmap(t, t->guard[i].gfn);
+	for (unsigned int i = 0; i < count; i++)
+		unmap(t, g[i].gfn);
+	memcpy(t->guard, g, count * sizeof(*g));
 	t->guards = count;
-	tables_drop_all(t);
 }

@@ -139,7 +139,7 @@ struct tables_guard {
 };
 
 /*
- * These, at most TABLES_MAX_GUARDS and all of them closed, in place of the ones before; drops everything if they are others. Where the
+ * These, at most TABLES_MAX_GUARDS and all of them closed, in place of the ones before. Where the
  * guest's tables allow an access and a guard does not, tables_fault() opens it (TABLES_GUARDED): the instruction has to be the last, by
  * single step, and when it is done, or cannot be, tables_close_guards().
  */

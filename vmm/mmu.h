@@ -59,6 +59,12 @@ struct mmu_ops {
 	int (*export_state)(struct vcpu *v, struct cpu_state *cs);
 	int (*import_state)(struct vcpu *v, const struct cpu_state *cs);
 
+	/*
+	 * As import_state(), into the running backend, and cheaper: all that was written to RAM since was written through the door (mem.h).
+	 * NULL where it is not.
+	 */
+	int (*move)(struct vcpu *v, const struct cpu_state *cs);
+
 	/* Last thing before every KVM_RUN; NULL if there is nothing to do. */
 	int (*prepare)(struct vcpu *v);
 

@@ -210,6 +210,8 @@ int vm_go_on_from(struct vm *vm, const struct cpu_state *cs)
 	int r;
 
 	vm->mmu->window(&vm->vcpu, false);
+	if (vm->mmu->move)
+		return vm->mmu->move(&vm->vcpu, cs);
 	detach_mmu(vm);
 	r = forget_translations(vm);
 	return r < 0 ? r : enter_mmu(vm, vm->mmu, cs);
