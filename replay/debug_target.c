@@ -10,16 +10,20 @@
 #include "vmm/mmu.h"
 #include "vmm/vm.h"
 
+#define RFLAGS_RF (1ull << 16)
+
 static struct vm *vm_of(void *target)
 {
 	return ((struct debugger *)target)->travel.vm;
 }
 
+/* RF may be the doing of whatever stopped the guest: faults that it does not see set it (SDM vol. 3, 17.3.1.1). */
 static int registers(void *target, struct cpu_state *cs)
 {
 	struct vm *vm = vm_of(target);
 	int r = vm_settle(vm, cs);
 
+	cs->rflags &= ~RFLAGS_RF;
 	return r == 0 && vm_ended(vm) ? -ESRCH : r;
 }
 

@@ -170,9 +170,10 @@ void debug_set_own(struct vm *vm, uint64_t gva, uint64_t gpa)
 	vm->debug->own = (struct debug_point){.kind = DEBUG_BREAK, .gva = gva, .gpa = gpa, .size = 1, .placed = true};
 }
 
+/* One that has waited for the page has it now. */
 static bool is_at(const struct debug_point *p, enum debug_kind kind, uint64_t gva, uint64_t gpa)
 {
-	return p->kind == kind && p->gva == gva && p->placed && p->gpa == gpa;
+	return p->kind == kind && p->gva == gva && (!p->placed || p->gpa == gpa);
 }
 
 static bool has_break(const struct debug *d, enum debug_kind kind, uint64_t gva, uint64_t gpa)

@@ -1,0 +1,63 @@
+#include "tests/vm/debugged.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "tests/vm/modes.h"
+
+#define TRIES 6000 /* of 10 ms */
+
+void connect_gdb(struct debugged *d)
+{
+	char socket[80];
+
+	snprintf(socket, sizeof(socket), "%s/gdb", d->place.control.directory);
+	for (int i = 0; i < TRIES && access(socket, F_OK) < 0; i++)
+		child_linger(&d->child, 10);
+	client_open(&d->gdb, socket);
+	client_stop_acks(&d->gdb);
+}
+
+static void start(struct debugged *d, const char *command)
+{
+	char line[500];
+	struct spawn s = {.line = line};
+
+	snprintf(line, sizeof(line), command, d->place.control.directory, d->place.control.directory);
+	d->child = child_start(&s);
+	connect_gdb(d);
+}
+
+struct debugged debug(const char *command)
+{
+	struct debugged d = {.place = make_snapshot_place()};
+
+	start(&d, command);
+	return d;
+}
+
+struct debugged debug_recorded(const char *words, const char *input)
+{
+	struct debugged d = {.place = make_snapshot_place()};
+	struct outcome recorded;
+	char line[300];
+
+	snprintf(line, sizeof(line), "run --mmu %s --record %s/rec %s", mmu_is_shadow() ? "shadow" : "ept", d.place.control.directory, words);
+	recorded = spawn_line(line, input);
+	outcome_free(&recorded);
+	start(&d, "replay --gdb unix:%s/gdb %s/rec");
+	return d;
+}
+
+void end_debugged(struct debugged *d)
+{
+	struct outcome o;
+
+	client_send(&d->gdb, "k", 1);
+	client_close(&d->gdb);
+	o = child_end(&d->child);
+	ck_assert_msg(o.status == 130, "a guest that the debugger kills: status %d, %s", o.status, o.err.data);
+	outcome_free(&o);
+	leave_snapshot_place(&d->place);
+}

@@ -1,0 +1,280 @@
+/*
+ * A replayed guest under a debugger, against a list of all that it does: its registers after each instruction from the first to the last,
+ * taken by stepping once. From then on wherever it is sent, on or back, by steps, breakpoints or watchpoints, it has to stand where the list
+ * says, with all registers as they were there.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tests/unit/gdb_client.h"
+#include "tests/unit/random.h"
+#include "tests/vm/debugged.h"
+#include "tests/vm/effort.h"
+#include "tests/vm/modes.h"
+#include "tests/vm/suite.h"
+
+#define VAULT "8000200000" /* of bank: the first page of its heap */
+
+struct moment {
+	char *registers;
+	char rip[17]; /* as gdb's packets have it */
+	char *watched;
+};
+
+struct history {
+	struct moment *moment;
+	size_t count, room;
+	size_t last; /* where it stands when the recording has ended */
+	size_t now;
+	const char *watched; /* address, 8 bytes; NULL: nothing */
+};
+
+static void watch(struct history *h, struct gdb_client *c, struct moment *m)
+{
+	char question[40];
+
+	if (!h->watched)
+		return;
+	snprintf(question, sizeof(question), "m%s,8", h->watched);
+	m->watched = strdup(client_ask(c, question));
+}
+
+static void add(struct history *h, struct gdb_client *c)
+{
+	struct moment m = {.registers = strdup(client_ask(c, "g"))};
+
+	memcpy(m.rip, m.registers + DEBUGGED_RIP, 16);
+	watch(h, c, &m);
+	if (h->count == h->room) {
+		h->room = 2 * h->room + 100;
+		h->moment = realloc(h->moment, h->room * sizeof(*h->moment));
+	}
+	h->moment[h->count++] = m;
+}
+
+static bool is_end(const char *answer)
+{
+	return strstr(answer, "replaylog:end");
+}
+
+static bool is_begin(const char *answer)
+{
+	return strstr(answer, "replaylog:begin");
+}
+
+/* Where the guest stands, if that is one of the moments; the last of those that look the same. */
+static size_t find(const struct history *h, const char *registers)
+{
+	for (size_t i = h->count; i--;) {
+		if (!strcmp(h->moment[i].registers, registers))
+			return i;
+	}
+	ck_abort_msg("the guest stands where it never was");
+}
+
+static struct history take_history(struct gdb_client *c, const char *watched)
+{
+	struct history h = {.watched = watched};
+
+	do
+		add(&h, c);
+	while (!is_end(client_ask(c, "s")));
+	h.last = h.now = find(&h, client_ask(c, "g"));
+	return h;
+}
+
+static void free_history(struct history *h)
+{
+	for (size_t i = 0; i < h->count; i++) {
+		free(h->moment[i].registers);
+		free(h->moment[i].watched);
+	}
+	free(h->moment);
+}
+
+static void expect_at(struct history *h, struct gdb_client *c, size_t at, const char *what)
+{
+	const char *is = client_ask(c, "g");
+
+	ck_assert_msg(!strcmp(is, h->moment[at].registers), "%s from moment %zu of %zu (RIP %s): not at moment %zu (%s):\n%s\n%s", what, h->now,
+		      h->count, h->moment[h->now].rip, at, h->moment[at].rip, is, h->moment[at].registers);
+	h->now = at;
+}
+
+static void expect_end(struct history *h, struct gdb_client *c, const char *answer, const char *what)
+{
+	ck_assert_msg(is_end(answer), "%s from moment %zu: %s", what, h->now, answer);
+	expect_at(h, c, h->last, what);
+}
+
+static void expect_begin(struct history *h, struct gdb_client *c, const char *answer, const char *what)
+{
+	ck_assert_msg(is_begin(answer), "%s from moment %zu: %s", what, h->now, answer);
+	expect_at(h, c, 0, what);
+}
+
+static void step(struct history *h, struct gdb_client *c)
+{
+	const char *answer = client_ask(c, "s");
+
+	if (h->now + 1 == h->count)
+		expect_end(h, c, answer, "a step");
+	else
+		expect_at(h, c, h->now + 1, "a step");
+}
+
+static void step_back(struct history *h, struct gdb_client *c)
+{
+	const char *answer = client_ask(c, "bs");
+
+	if (h->now)
+		expect_at(h, c, h->now - 1, "a step back");
+	else
+		expect_begin(h, c, answer, "a step back");
+}
+
+/* gdb's packets have numbers with the first byte first, and addresses as people write them. */
+static void address_of(char address[17], const char *rip)
+{
+	for (int i = 0; i < 8; i++)
+		memcpy(address + 2 * i, rip + 2 * (7 - i), 2);
+	address[16] = '\0';
+}
+
+static size_t next_at(const struct history *h, const char *rip)
+{
+	size_t i = h->now + 1;
+
+	while (i < h->count && strcmp(h->moment[i].rip, rip))
+		i++;
+	return i;
+}
+
+static size_t last_at(const struct history *h, const char *rip)
+{
+	size_t i = h->now;
+
+	while (i && strcmp(h->moment[i - 1].rip, rip))
+		i--;
+	return i; /* and one more */
+}
+
+/* To a breakpoint somewhere, of either kind. */
+static void run_to_break(struct history *h, struct gdb_client *c, struct random *r)
+{
+	const char *rip = h->moment[random_below(r, h->count)].rip;
+	bool hardware = random_below(r, 4) == 0, back = random_below(r, 2);
+	size_t to = back ? last_at(h, rip) : next_at(h, rip);
+	char at[17], insert[40], out[40], what[60];
+	const char *answer;
+
+	address_of(at, rip);
+	snprintf(insert, sizeof(insert), "Z%d,%s,1", hardware, at);
+	snprintf(out, sizeof(out), "z%d,%s,1", hardware, at);
+	if (strcmp(client_ask(c, insert), "OK"))
+		return; /* nothing is mapped there now */
+	snprintf(what, sizeof(what), "%s, %s,", insert, back ? "back" : "on");
+	answer = client_ask(c, back ? "bc" : "c");
+	if (back && !to)
+		expect_begin(h, c, answer, what);
+	else if (!back && to == h->count)
+		expect_end(h, c, answer, what);
+	else
+		expect_at(h, c, back ? to - 1 : to, what);
+	expect_answer(c, out, "OK");
+}
+
+static bool changed(const struct history *h, size_t at)
+{
+	return strcmp(h->moment[at].watched, h->moment[at - 1].watched);
+}
+
+static bool is_unmapped(const struct history *h, size_t at)
+{
+	return at < h->count && (!at || *h->moment[at].watched == 'E' || *h->moment[at - 1].watched == 'E');
+}
+
+/* Behind the instruction that writes; and going back, in front of it. */
+static void run_to_write(struct history *h, struct gdb_client *c, struct random *r)
+{
+	bool back = random_below(r, 2);
+	size_t to = back ? h->now : h->now + 1;
+	char insert[40], out[40], what[60];
+	const char *answer;
+
+	while (back ? to && !changed(h, to) : to < h->count && !changed(h, to))
+		to += back ? -1 : 1;
+	if (is_unmapped(h, to))
+		return; /* what is written there before the guest can see it is nothing to this list */
+	snprintf(insert, sizeof(insert), "Z2,%s,8", h->watched);
+	snprintf(out, sizeof(out), "z2,%s,8", h->watched);
+	if (strcmp(client_ask(c, insert), "OK"))
+		return;
+	snprintf(what, sizeof(what), "%s, %s,", insert, back ? "back" : "on");
+	answer = client_ask(c, back ? "bc" : "c");
+	if (back && !to)
+		expect_begin(h, c, answer, what);
+	else if (!back && to == h->count)
+		expect_end(h, c, answer, what);
+	else
+		expect_at(h, c, back ? to - 1 : to, what);
+	expect_answer(c, out, "OK");
+}
+
+
+static void wander(struct history *h, struct gdb_client *c, struct random *r)
+{
+	switch (random_below(r, h->watched ? 6 : 4)) {
+	case 0: step(h, c); break;
+	case 1: step_back(h, c); break;
+	case 2:
+	case 3: run_to_break(h, c, r); break;
+	default: run_to_write(h, c, r); break;
+	}
+}
+
+static void test_against_history(const char *words, const char *input, const char *watched, unsigned int times)
+{
+	struct random r = random_start("travel");
+	struct debugged d = debug_recorded(words, input);
+	struct history h = take_history(&d.gdb, watched);
+
+	for (unsigned int i = 0; i < times; i++)
+		wander(&h, &d.gdb, &r);
+	while (h.now > (h.count > 50 ? h.count - 50 : 0) && h.now)
+		step_back(&h, &d.gdb);
+	free_history(&h);
+	end_debugged(&d);
+}
+
+START_TEST(test_hello)
+{
+	test_against_history("@hello -- 7", "", NULL, effort(150, 60));
+}
+END_TEST
+
+START_TEST(test_input)
+{
+	test_against_history("@echo", "a\n", NULL, effort(60, 20));
+}
+END_TEST
+
+/* Threads that are preempted where they compute: asynchronous points are walked to, again and again. */
+START_TEST(test_bank)
+{
+	test_against_history("@bank -- 3", "", VAULT, effort(60, 15));
+}
+END_TEST
+
+int main(void)
+{
+	TCase *tcases[] = {tcase_create("hello"), tcase_create("input"), tcase_create("bank")};
+
+	for (size_t i = 0; i < 3; i++)
+		tcase_set_timeout(tcases[i], 230);
+	tcase_add_test(tcases[0], test_hello);
+	tcase_add_test(tcases[1], test_input);
+	tcase_add_test(tcases[2], test_bank);
+	return run_cases("travel", tcases, 3);
+}
