@@ -6,9 +6,9 @@
 #include <string.h>
 
 #include "replay/debugger.h"
+#include "replay/divergence.h"
 #include "replay/replayer.h"
 #include "replay/show_access.h"
-#include "replay/show_event.h"
 #include "replay/timeline.h"
 #include "vmm/cpu_state.h"
 #include "vmm/mem.h"
@@ -27,25 +27,28 @@ static int position(struct debugger *d, const char *word, FILE *out)
 	return 0;
 }
 
-static void show_next(const struct replayer *r, FILE *out)
+static void show_passed(const struct passed *p, FILE *out)
 {
-	if (r->has_next)
-		fprintf(out, "next, at position %" PRIu64 ": %s\n", r->next.position, event_kind_names[r->next.kind]);
-	else
-		fprintf(out, "next: the recording ends\n");
+	char access[SHOW_ACCESS_ROOM], event[DIVERGENCE_TEXT_ROOM];
+
+	fprintf(out, "position %" PRIu64 ": %s\n", p->position,
+		p->is_event ? divergence_event(event, &p->event) : show_access(access, &p->access));
 }
 
 static int events(struct debugger *d, const char *word, FILE *out)
 {
-	uint64_t at = d->travel.here.position, from;
-	char text[SHOW_ACCESS_ROOM];
+	const struct replayer *r = d->replayer;
+	char text[DIVERGENCE_TEXT_ROOM];
+	uint64_t i;
 
-	if (!d->replayer)
+	if (!r)
 		return -EINVAL;
-	from = at > d->travel.first + REPLAYER_LAST ? at - REPLAYER_LAST : d->travel.first;
-	while (from++ < at)
-		fprintf(out, "position %" PRIu64 ": %s\n", from, show_access(text, &d->replayer->last[from % REPLAYER_LAST]));
-	show_next(d->replayer, out);
+	for (i = r->passed.count > DIVERGENCE_LAST ? r->passed.count - DIVERGENCE_LAST : 0; i < r->passed.count; i++)
+		show_passed(&r->passed.last[i % DIVERGENCE_LAST], out);
+	if (r->has_next)
+		fprintf(out, "next, at position %" PRIu64 ": %s\n", r->next.position, divergence_event(text, &r->next));
+	else
+		fprintf(out, "next: the recording ends\n");
 	return 0;
 }
 
@@ -122,7 +125,7 @@ static const struct {
 	int (*run)(struct debugger *d, const char *word, FILE *out);
 } commands[] = {
 	{"position", "where the guest stands: accesses that it has made, and what it did since", position},
-	{"events", "the last accesses, and what comes next to the guest (replay)", events},
+	{"events", "what happened last, and what comes next to the guest (replay)", events},
 	{"goto", "POSITION: go there, back or on (replay)", go},
 	{"walk", "ADDRESS: its entries in the guest's page tables and in the shadow's", walk},
 	{"timeline", "checkpoints in memory (replay)", timeline},

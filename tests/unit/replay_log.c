@@ -59,6 +59,11 @@ static struct event next_event(struct random *r, uint64_t from, bool last)
 		e.digest.size = 2;
 		e.digest.rows = (uint8_t)random_below(r, EVENT_DIGEST_ROWS_MOST + 1);
 		e.digest.register_bytes = e.digest.row_bytes = e.digest.paging = (const char *)brought;
+	} else if (e.kind == EVENT_MARK) {
+		e.mark.what = (enum event_mark)random_below(r, EVENT_MARKS);
+		memcpy(e.mark.id, brought, sizeof(e.mark.id));
+		memcpy(e.mark.of, brought + 1, sizeof(e.mark.of));
+		e.mark.digest = random_next(r);
 	} else if (e.kind == EVENT_END) {
 		e.end.how = 1;
 		e.end.code = 3;
