@@ -5,6 +5,7 @@
 #include <stddef.h>
 #include <string.h>
 
+#include "dedup/codec.h"
 #include "dedup/ward.h"
 #include "vmm/ensure.h"
 #include "vmm/log.h"
@@ -41,17 +42,11 @@ static void look_up(struct ward *w, uint64_t page, struct kept *k)
 	pthread_mutex_unlock(&g->lock);
 }
 
-static int unpack(struct codecs *codecs, const struct kept *k, void *to)
+static int unpack(const struct kept *k, void *to)
 {
-	struct codec *c = codecs_take(codecs);
-	int r;
-
 	if (k->kind == PAGE_COLD_DELTA)
-		r = codec_page_delta(c, k->bytes, k->size, k->slot, to);
-	else
-		r = codec_page_alone(c, k->bytes, k->size, to);
-	codecs_give(codecs, c);
-	return r;
+		return codec_page_delta(k->bytes, k->size, k->slot, to);
+	return codec_page_alone(k->bytes, k->size, to);
 }
 
 static int bring(struct ward *w, uint64_t page, void *to)
@@ -63,7 +58,7 @@ static int bring(struct ward *w, uint64_t page, void *to)
 	if (k.kind == PAGE_COLD_SAME)
 		memcpy(to, k.slot, PAGE_SIZE);
 	else
-		r = unpack(&w->group->codecs, &k, to);
+		r = unpack(&k, to);
 	return r < 0 ? log_errno(-r, "scavenger: guest %u: page %" PRIu64 " in the store", w->vm->number, page) : 0;
 }
 
