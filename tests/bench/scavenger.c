@@ -31,8 +31,8 @@
 #define FAULT_WAITS 30u
 #define FAULT_MS 2000
 #define FAULT_HOT 64u /* pages rewritten between two that are looked at */
-#define FAULT_PAGES 2048u
-#define FAULT_BETWEEN_NS 500000u
+#define FAULT_PAGES 400u
+#define FAULT_BETWEEN_NS 20000000u /* of computing; other programs have their turns meanwhile, as they have between two of a guest's */
 
 #define TARGET_SAME_LEFT 10 /* % */
 #define TARGET_DELTA_LEFT 20
