@@ -7,7 +7,7 @@
 
 #define CODEC_MOST 3072u /* bytes; a page that needs more is not worth its fault */
 
-/* What working on pages needs: about 250 KiB, less than half of it touched by one who only unpacks. Used by one thread at a time. */
+/* What packing pages needs: about 280 KiB. Used by one thread at a time. */
 struct codec;
 
 /* NULL, and -ENOMEM is logged. */
@@ -22,8 +22,8 @@ unsigned int codec_alone(struct codec *c, const void *page, void *out, unsigned 
 unsigned int codec_delta(struct codec *c, const void *page, const void *reference, void *out, unsigned int most);
 
 /*
- * The way back. Return 0, or -EBADMSG if that is not what the other way made, or not against this reference; then `page` may have
- * been written. Not everything wrong is found: some page may come of it.
+ * The way back, by any thread. Return 0, or -EBADMSG if that is not what the other way made, or not against this reference; then `page` may
+ * have been written. Not everything wrong is found: some page may come of it.
  */
-int codec_page_alone(struct codec *c, const void *bytes, unsigned int size, void *page);
-int codec_page_delta(struct codec *c, const void *bytes, unsigned int size, const void *reference, void *page);
+int codec_page_alone(const void *bytes, unsigned int size, void *page);
+int codec_page_delta(const void *bytes, unsigned int size, const void *reference, void *page);

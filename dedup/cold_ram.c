@@ -5,65 +5,42 @@
 #include <stddef.h>
 #include <string.h>
 
+#include "dedup/codec.h"
 #include "dedup/ward.h"
 #include "vmm/ensure.h"
 #include "vmm/log.h"
 #include "vmm/vm.h"
-
-/* One page as it is kept: the slot stays as long as the page is cold, and it is cold until this is done with it. */
-struct kept {
-	enum page_kind kind;
-	const void *slot;
-	unsigned int size;
-	uint8_t bytes[STORE_MOST];
-};
 
 static struct ward *ward_of(struct pager *p)
 {
 	return (struct ward *)((char *)p - offsetof(struct ward, pager));
 }
 
-static void look_up(struct ward *w, uint64_t page, struct kept *k)
+/*
+ * Under the lock: copying what is kept first, to unpack it without, would take longer than that, for what a fault comes to is in no cache.
+ */
+static int unpack(const struct ward *w, page_record r, void *to)
 {
-	struct group *g = w->group;
-	const void *object;
-	page_record r;
+	const struct group *g = w->group;
+	const void *slot = kind_has_slot(record_kind(r)) ? pool_page(g->pool, record_slot(r)) : NULL, *bytes;
+	unsigned int size;
 
-	pthread_mutex_lock(&g->lock);
-	r = w->record[page];
-	k->kind = record_kind(r);
-	ensure(kind_is_cold(k->kind));
-	k->slot = kind_has_slot(k->kind) ? pool_page(g->pool, record_slot(r)) : NULL;
-	if (kind_has_object(k->kind)) {
-		object = store_get(g->store, record_object(r), &k->size);
-		memcpy(k->bytes, object, k->size);
+	ensure(kind_is_cold(record_kind(r)));
+	if (!kind_has_object(record_kind(r))) {
+		memcpy(to, slot, PAGE_SIZE);
+		return 0;
 	}
-	pthread_mutex_unlock(&g->lock);
-}
-
-static int unpack(struct codecs *codecs, const struct kept *k, void *to)
-{
-	struct codec *c = codecs_take(codecs);
-	int r;
-
-	if (k->kind == PAGE_COLD_DELTA)
-		r = codec_page_delta(c, k->bytes, k->size, k->slot, to);
-	else
-		r = codec_page_alone(c, k->bytes, k->size, to);
-	codecs_give(codecs, c);
-	return r;
+	bytes = store_get(g->store, record_object(r), &size);
+	return slot ? codec_page_delta(bytes, size, slot, to) : codec_page_alone(bytes, size, to);
 }
 
 static int bring(struct ward *w, uint64_t page, void *to)
 {
-	struct kept k;
-	int r = 0;
+	int r;
 
-	look_up(w, page, &k);
-	if (k.kind == PAGE_COLD_SAME)
-		memcpy(to, k.slot, PAGE_SIZE);
-	else
-		r = unpack(&w->group->codecs, &k, to);
+	pthread_mutex_lock(&w->group->lock);
+	r = unpack(w, w->record[page], to);
+	pthread_mutex_unlock(&w->group->lock);
 	return r < 0 ? log_errno(-r, "scavenger: guest %u: page %" PRIu64 " in the store", w->vm->number, page) : 0;
 }
 

@@ -149,22 +149,32 @@ static void grow_old(struct ward *w, uint64_t page)
 		ward_enqueue(&w->cold, page);
 }
 
-static void age_some(struct ward *w, uint64_t first, uint64_t end)
+/* Of a region whose first page is `page`. */
+static void age_some(struct ward *w, uint64_t page, const uint64_t *written, uint64_t first, uint64_t end)
 {
 	pthread_mutex_lock(&w->group->lock);
-	for (uint64_t page = first; page < end; page++) {
-		if (dirty_test(&w->vm->dirty, &w->written, mem_page_gpa(&w->vm->mem, page)))
-			grow_young(w, page);
+	for (uint64_t i = first; i < end; i++) {
+		if (written[i / WORD_BITS] >> i % WORD_BITS & 1)
+			grow_young(w, page + i);
 		else
-			grow_old(w, page);
+			grow_old(w, page + i);
 	}
 	pthread_mutex_unlock(&w->group->lock);
 }
 
 static void age_all(struct ward *w)
 {
-	for (uint64_t page = 0; page < w->pages; page += AT_A_TIME)
-		age_some(w, page, page + AT_A_TIME < w->pages ? page + AT_A_TIME : w->pages);
+	const struct mem *m = &w->vm->mem;
+	uint64_t page = 0;
+
+	for (unsigned int n = 0; n < m->region_count; n++) {
+		const uint64_t *written = dirty_words(&w->vm->dirty, &w->written, n);
+		uint64_t pages = m->region[n].size / PAGE_SIZE;
+
+		for (uint64_t i = 0; i < pages; i += AT_A_TIME)
+			age_some(w, page, written, i, i + AT_A_TIME < pages ? i + AT_A_TIME : pages);
+		page += pages;
+	}
 }
 
 /* What nobody has written since the image was loaded is idle already. */

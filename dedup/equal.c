@@ -3,12 +3,13 @@
 #include <string.h>
 #include <xxhash.h>
 
+#include "dedup/hash_avx2.h"
 #include "dedup/ward.h"
 #include "vmm/vm.h"
 
 uint32_t equal_hash(const void *page)
 {
-	return (uint32_t)XXH3_64bits(page, PAGE_SIZE);
+	return (uint32_t)(__builtin_cpu_supports("avx2") ? hash_avx2(page) : XXH3_64bits(page, PAGE_SIZE));
 }
 
 bool equal_is_zero(const void *page)
@@ -20,11 +21,10 @@ bool equal_is_zero(const void *page)
 }
 
 /* Under the lock. A page that is brought back meanwhile has the same bytes; nobody but this thread drops one. */
-static struct equal candidate(struct ward *w, uint64_t page, uint32_t hash)
+static struct equal candidate(struct ward *w, uint64_t page, uint32_t id)
 {
 	struct group *g = w->group;
 	struct equal e = {.kind = EQUAL_NONE};
-	uint32_t id = g->same ? same_index_find(g->same, hash) : 0;
 
 	if (!id || id == ward_id(w, page))
 		return e;
@@ -50,19 +50,45 @@ static bool is_equal(const struct equal *e, const struct group *g, const void *b
 	       !memcmp(bytes, mem_page_hva(&vm->mem, e->page), PAGE_SIZE);
 }
 
+/* The candidate, if it is. */
+static struct equal verify(struct equal e, struct group *g, const void *bytes)
+{
+	if (e.kind == EQUAL_NONE || is_equal(&e, g, bytes))
+		return e;
+	if (e.kind == EQUAL_SLOT)
+		group_release_slot(g, e.slot);
+	return (struct equal){.kind = EQUAL_NONE};
+}
+
 struct equal equal_find(struct ward *w, uint64_t page, const void *bytes, uint32_t hash)
 {
 	struct group *g = w->group;
 	struct equal e;
 
 	pthread_mutex_lock(&g->lock);
-	e = candidate(w, page, hash);
+	e = candidate(w, page, g->same ? same_index_find(g->same, hash) : 0);
 	pthread_mutex_unlock(&g->lock);
-	if (e.kind == EQUAL_NONE || is_equal(&e, g, bytes))
-		return e;
-	if (e.kind == EQUAL_SLOT)
-		group_release_slot(g, e.slot);
-	return (struct equal){.kind = EQUAL_NONE};
+	return verify(e, g, bytes);
+}
+
+struct equal equal_find_or_note(struct ward *w, uint64_t page, const void *bytes, uint32_t hash)
+{
+	const page_record unique = record_make(PAGE_UNIQUE, 0, hash);
+	struct group *g = w->group;
+	struct equal e, found;
+
+	pthread_mutex_lock(&g->lock);
+	e = candidate(w, page, g->same ? same_index_find_or_add(g->same, hash, ward_id(w, page)) : 0);
+	if (e.kind == EQUAL_NONE)
+		ward_set(w, page, unique);
+	pthread_mutex_unlock(&g->lock);
+	found = verify(e, g, bytes);
+	if (found.kind != e.kind) {
+		pthread_mutex_lock(&g->lock);
+		ward_set(w, page, unique);
+		pthread_mutex_unlock(&g->lock);
+	}
+	return found;
 }
 
 uint32_t equal_share(struct ward *w, const void *pages, unsigned int n, const uint32_t *hash)

@@ -26,6 +26,12 @@ bool equal_is_zero(const void *page);
 struct equal equal_find(struct ward *w, uint64_t page, const void *bytes, uint32_t hash);
 
 /*
+ * The same of a page that has just become idle: where nothing is equal it is PAGE_UNIQUE from now on, and what is found under its hash,
+ * unless something else is.
+ */
+struct equal equal_find_or_note(struct ward *w, uint64_t page, const void *bytes, uint32_t hash);
+
+/*
  * Slots that get the bytes of n pages, each needed once, which are found from now on under these hashes. A page that is being written
  * makes a slot that nothing is equal to. Returns the first, or POOL_NONE.
  */

@@ -32,10 +32,6 @@ static struct group *group_create(const char *name)
 		return NULL;
 	}
 	snprintf(g->name, sizeof(g->name), "%s", name);
-	if (codecs_init(&g->codecs) < 0) {
-		free(g);
-		return NULL;
-	}
 	pthread_mutex_init(&g->lock, NULL);
 	g->next_base = FIRST_BASE;
 	if (create_stores(g))
@@ -63,7 +59,6 @@ void group_destroy(struct group *g)
 	if (g->pool)
 		pool_destroy(g->pool);
 	pthread_mutex_destroy(&g->lock);
-	codecs_destroy(&g->codecs);
 	free(g->ward);
 	free(g);
 }

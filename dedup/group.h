@@ -13,7 +13,6 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "dedup/codecs.h"
 #include "dedup/pool.h"
 #include "dedup/record.h"
 #include "dedup/same_index.h"
@@ -29,7 +28,6 @@ struct ward;
 struct group {
 	char name[GROUP_NAME_BYTES];
 	pthread_mutex_t lock;
-	struct codecs codecs; /* not under the lock */
 	struct pool *pool;
 	struct store *store;
 	struct same_index *same;

@@ -2,7 +2,6 @@
 
 #include "dedup/equal.h"
 #include "dedup/look.h"
-#include "dedup/look_page.h"
 #include "dedup/map_budget.h"
 #include "dedup/ward.h"
 #include "vmm/vm.h"
@@ -149,22 +148,32 @@ static void plan_match(struct look *l, struct ward *w, uint64_t page, unsigned i
 		show_others(l, m, slot);
 }
 
-/* It may have been written, or brought back, since it was queued. */
-static bool is_due(const struct ward *w, uint64_t page)
+/*
+ * Under the lock: where the page is, if it is due. It may have been written, or brought back, since it was queued; once it is due nobody
+ * but this thread makes something else of it.
+ */
+static const void *find_due(const struct ward *w, uint64_t page)
 {
-	bool due;
+	bool due = record_kind(w->record[page]) == PAGE_UNKNOWN && age_epochs(w->age[page]) > 0;
+
+	return due ? mem_page_hva(&w->vm->mem, page) : NULL;
+}
+
+static void take(struct look *l, struct ward *w, uint64_t page, unsigned int n)
+{
+	uint64_t absent = userfault_absent_bits(&w->vm->userfault, mem_page_gpa(&w->vm->mem, page), n);
 
 	pthread_mutex_lock(&w->group->lock);
-	due = record_kind(w->record[page]) == PAGE_UNKNOWN && age_epochs(w->age[page]) > 0;
+	for (unsigned int i = 0; i < n; i++)
+		l->at[i] = absent >> i & 1 ? NULL : find_due(w, page + i);
 	pthread_mutex_unlock(&w->group->lock);
-	return due;
 }
 
 /* Returns what page i is equal to, or has a plan for it that needs no other. */
 static struct equal look_at(struct look *l, struct ward *w, uint64_t page, unsigned int i)
 {
-	const void *bytes = is_due(w, page + i) ? look_page(w, page + i) : NULL;
-	struct equal none = {.kind = EQUAL_NONE}, e;
+	struct equal none = {.kind = EQUAL_NONE};
+	const void *bytes = l->at[i];
 
 	l->plan[i] = (struct plan){.act = ACT_NONE};
 	if (!bytes)
@@ -178,16 +187,14 @@ static struct equal look_at(struct look *l, struct ward *w, uint64_t page, unsig
 		return none;
 	}
 	l->hash[i] = equal_hash(bytes);
-	e = equal_find(w, page + i, bytes, l->hash[i]);
-	if (e.kind == EQUAL_NONE)
-		note_unique(l, w, page + i, i, false);
-	return e;
+	return equal_find_or_note(w, page + i, bytes, l->hash[i]);
 }
 
 void look_at_idle(struct look *l, struct ward *w, uint64_t page, unsigned int n)
 {
 	struct match m = {.n = 0};
 
+	take(l, w, page, n);
 	for (unsigned int i = 0; i < n; i++) {
 		struct equal e = look_at(l, w, page, i);
 

@@ -23,8 +23,7 @@ struct pool {
 	const uint8_t *pages; /* the whole memfd, to read; filled by pwrite(), which fails where a store would be a SIGBUS */
 	struct slot *slot;
 	struct slot_map map;
-	unsigned int waiting_count;
-	uint32_t waiting[POOL_WAITING]; /* for their page to be given back; those with a count were taken again */
+	struct pool_waiting waiting; /* for their page to be given back; those with a count were taken again */
 	bool complained;
 };
 
@@ -101,7 +100,7 @@ int pool_fd(const struct pool *p)
 }
 
 /* A hole that cannot be made costs memory, nothing else: who takes the slot next fills all of it. */
-static void punch(struct pool *p, uint64_t slot, uint64_t n)
+static void punch(const struct pool *p, uint64_t slot, uint64_t n)
 {
 	fallocate(p->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)(slot * PAGE_SIZE), (off_t)(n * PAGE_SIZE));
 }
@@ -113,33 +112,47 @@ static int by_slot(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
-void pool_give_back(struct pool *p)
+void pool_take_waiting(struct pool *p, unsigned int least, struct pool_waiting *w)
 {
-	uint64_t first = 0, end = 0;
-
-	if (!p->waiting_count)
+	w->count = 0;
+	if (p->waiting.count < least)
 		return;
-	qsort(p->waiting, p->waiting_count, sizeof(*p->waiting), by_slot);
+	for (unsigned int i = 0; i < p->waiting.count; i++)
+		if (!p->slot[p->waiting.slot[i]].count)
+			w->slot[w->count++] = p->waiting.slot[i];
+	p->waiting.count = 0;
+}
+
+void pool_give_back_taken(const struct pool *p, struct pool_waiting *w)
+{
+	uint64_t first, end;
+
+	if (!w->count)
+		return;
+	qsort(w->slot, w->count, sizeof(*w->slot), by_slot);
 	/* One flush of what processors remember of the mapping, instead of one a hole. Who reads there has it mapped again. */
-	first = p->waiting[0];
-	end = p->waiting[p->waiting_count - 1] + 1ull;
+	first = w->slot[0];
+	end = w->slot[w->count - 1] + 1ull;
 	madvise((void *)(uintptr_t)(p->pages + first * PAGE_SIZE), (end - first) * PAGE_SIZE, MADV_DONTNEED);
 	end = first;
-	for (unsigned int i = 0; i < p->waiting_count; i++) {
-		uint64_t slot = p->waiting[i];
+	for (unsigned int i = 0; i < w->count; i++) {
+		uint64_t slot = w->slot[i];
 
-		if (p->slot[slot].count || slot + 1 == end)
-			continue;
-		if (slot != end) {
-			if (end > first)
-				punch(p, first, end - first);
+		if (slot > end) {
+			punch(p, first, end - first);
 			first = slot;
 		}
 		end = slot + 1;
 	}
-	if (end > first)
-		punch(p, first, end - first);
-	p->waiting_count = 0;
+	punch(p, first, end - first);
+}
+
+void pool_give_back(struct pool *p)
+{
+	struct pool_waiting w;
+
+	pool_take_waiting(p, 0, &w);
+	pool_give_back_taken(p, &w);
 }
 
 static int fill(struct pool *p, uint64_t slot, const uint8_t *bytes, uint64_t size)
@@ -216,8 +229,8 @@ bool pool_release(struct pool *p, uint32_t slot)
 		return false;
 	p->taken--;
 	slot_map_give(&p->map, slot);
-	p->waiting[p->waiting_count++] = slot;
-	if (p->waiting_count == POOL_WAITING)
+	p->waiting.slot[p->waiting.count++] = slot;
+	if (p->waiting.count == POOL_WAITING)
 		pool_give_back(p);
 	return true;
 }

@@ -51,4 +51,16 @@ bool pool_release(struct pool *p, uint32_t slot);
 /* Gives back what waits for it. */
 void pool_give_back(struct pool *p);
 
+/*
+ * The same in two steps, if it is as many slots as `least`. For the second one nobody needs the lock, but pool_add() must not be called
+ * before it is done.
+ */
+struct pool_waiting {
+	unsigned int count;
+	uint32_t slot[POOL_WAITING];
+};
+
+void pool_take_waiting(struct pool *p, unsigned int least, struct pool_waiting *w);
+void pool_give_back_taken(const struct pool *p, struct pool_waiting *w);
+
 void pool_stats(const struct pool *p, struct pool_stats *stats);

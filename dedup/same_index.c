@@ -204,6 +204,19 @@ static struct place place_for(struct same_index *x, const struct home *h)
 	return p;
 }
 
+uint32_t same_index_find_or_add(struct same_index *x, uint32_t hash, uint32_t id)
+{
+	struct home h = home_of(x, hash);
+	struct place p = find(x, &h, hash);
+
+	if (p.at < PLACES)
+		return x->id[p.bucket][p.at];
+	p = place_for(x, &h);
+	if (p.at < PLACES)
+		put(x, p, id, h.tag);
+	return 0;
+}
+
 bool same_index_add(struct same_index *x, uint32_t hash, uint32_t id)
 {
 	struct home h = home_of(x, hash);

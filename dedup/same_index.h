@@ -30,5 +30,8 @@ uint64_t same_index_bytes(const struct same_index *x);
  */
 bool same_index_add(struct same_index *x, uint32_t hash, uint32_t id);
 
+/* What has this hash; 0 = nothing had, and id is added, if there is room. */
+uint32_t same_index_find_or_add(struct same_index *x, uint32_t hash, uint32_t id);
+
 /* 0 = none. */
 uint32_t same_index_find(const struct same_index *x, uint32_t hash);

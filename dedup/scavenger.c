@@ -143,11 +143,15 @@ static void keep_in_order(struct group *g)
 	pthread_mutex_unlock(&g->lock);
 }
 
-static void give_back(struct group *g)
+/* Not under the lock, for which a guest's fault may be waiting: it takes a microsecond or more for each page. */
+static void give_back(struct group *g, bool busy)
 {
+	struct pool_waiting w;
+
 	pthread_mutex_lock(&g->lock);
-	pool_give_back(g->pool);
+	pool_take_waiting(g->pool, busy ? POOL_WAITING / 2 : 0, &w);
 	pthread_mutex_unlock(&g->lock);
+	pool_give_back_taken(g->pool, &w);
 }
 
 static void look_at_host(struct scavenger *s)
@@ -180,8 +184,8 @@ static bool go_round(struct scavenger *s, bool on)
 			keep_in_order(g);
 		for (struct ward *w = s->wards; w; w = w->next)
 			busy |= turn_of(s, w);
-		for (struct group *g = s->groups; g && !busy; g = g->next)
-			give_back(g);
+		for (struct group *g = s->groups; g; g = g->next)
+			give_back(g, busy);
 	} else {
 		for (struct ward *w = s->wards; w; w = w->next)
 			stand_by(w);

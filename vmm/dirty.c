@@ -186,16 +186,9 @@ int dirty_settle(struct dirty *d)
 	return d->consumers ? harvest(d) : 0;
 }
 
-bool dirty_test(const struct dirty *d, const struct dirty_set *set, uint64_t gpa)
+const uint64_t *dirty_words(const struct dirty *d, const struct dirty_set *set, unsigned int n)
 {
-	for (unsigned int n = 0; n < d->mem->region_count; n++) {
-		const struct mem_region *r = &d->mem->region[n];
-		uint64_t page = (gpa - r->gpa) / PAGE_SIZE;
-
-		if (gpa >= r->gpa && gpa - r->gpa < r->size)
-			return set->words[first_word(d->mem, n) + page / BITS] >> page % BITS & 1;
-	}
-	return false;
+	return set->words + first_word(d->mem, n);
 }
 
 static bool is_set(const uint64_t *words, uint64_t page)

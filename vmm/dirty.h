@@ -61,8 +61,8 @@ void dirty_drop(struct dirty *d, struct dirty_consumer *c, uint64_t gpa, uint64_
 /* Takes over what KVM's log holds at the moment, which is about to be lost (slots_forget()). 0 or a logged -errno. */
 int dirty_settle(struct dirty *d);
 
-/* Whether the page that holds gpa is in the set; false where there is no RAM. */
-bool dirty_test(const struct dirty *d, const struct dirty_set *set, uint64_t gpa);
+/* The part of region n of RAM: bit i of word w is page 64 w + i. */
+const uint64_t *dirty_words(const struct dirty *d, const struct dirty_set *set, unsigned int n);
 
 /* Calls `found` for every range of one region whose pages are in the set, ascending, as long as it returns 0; returns what it did. */
 int dirty_walk(const struct dirty *d, const struct dirty_set *set, int (*found)(void *arg, uint64_t gpa, uint64_t size), void *arg);

@@ -99,7 +99,7 @@ static void look(struct watchdog_entry *e)
 
 static void answered(struct userfault *u, struct userfault_claim *c)
 {
-	latency_add(&u->stats.answer, watchdog_now() - c->since_ns);
+	latency_add(&u->stats.answer, (c->until_ns ? c->until_ns : watchdog_now()) - c->since_ns);
 	userfault_unclaim(u, c);
 }
 

@@ -57,7 +57,7 @@ struct userfault_stats {
 	uint64_t zeroed;  /* pages that were never touched before */
 	uint64_t saved_at_fault, saved_behind; /* pages */
 	uint64_t left_to_claimer, stale; /* faults on a page that another thread was busy with, or had been */
-	struct latency answer; /* from reading a fault to its end, those that the serving thread answered */
+	struct latency answer; /* from reading a fault to when who waits can go on, those that the serving thread answered */
 };
 
 /* A pager and the pages that it has; a page is one's at most. */

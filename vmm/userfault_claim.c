@@ -181,7 +181,7 @@ static void leave_source(struct userfault *u, const struct userfault_claim *c, u
 		p->brought(p, mem_page_gpa(u->mem, c->first), n, fault);
 }
 
-int userfault_install(struct userfault *u, const struct userfault_claim *c, unsigned int n, const void *bytes, bool fault)
+int userfault_install(struct userfault *u, struct userfault_claim *c, unsigned int n, const void *bytes, bool fault)
 {
 	bool wanted;
 	int r = 0;
@@ -200,6 +200,8 @@ int userfault_install(struct userfault *u, const struct userfault_claim *c, unsi
 			       strerrordesc_np(-r));
 		return r;
 	}
+	/* Who waited goes on from here. */
+	c->until_ns = watchdog_now();
 	if (c->source)
 		leave_source(u, c, n, fault);
 	if (n < c->count)

@@ -19,6 +19,7 @@ struct userfault_claim {
 	struct userfault_source *source; /* who has these pages, which are absent; NULL = they are not */
 	unsigned int guards; /* by bits: who has these pages saved in this claim */
 	uint64_t since_ns;   /* when the first fault that waits for this was read; 0 = none waits */
+	uint64_t until_ns;   /* when its pages were there; 0 = not yet */
 	unsigned int looks;  /* of the watchdog since then */
 	struct userfault_claim *next;
 };
@@ -106,7 +107,7 @@ int userfault_fetch(struct userfault *u, const struct userfault_source *s, uint6
  * Makes the first n pages of the claim present, with these bytes; the rest of it is woken. Tells the pager that has them. 0, or RAM is
  * lost.
  */
-int userfault_install(struct userfault *u, const struct userfault_claim *c, unsigned int n, const void *bytes, bool fault);
+int userfault_install(struct userfault *u, struct userfault_claim *c, unsigned int n, const void *bytes, bool fault);
 
 /*
  * Lets the lock go meanwhile: brings an absent page that nobody has claimed, and at most max - 1 behind it, by way of `buffer`, which

@@ -14,15 +14,20 @@ static uint8_t *hva_of(const struct userfault *u, const struct userfault_hold *h
 	return mem_page_hva(u->mem, h->claim.first + n);
 }
 
-bool userfault_is_absent(struct userfault *u, uint64_t gpa)
+uint64_t userfault_absent_bits(struct userfault *u, uint64_t gpa, unsigned int pages)
 {
-	uint64_t page = mem_page_number(u->mem, gpa);
-	bool absent;
+	uint64_t page = mem_page_number(u->mem, gpa), absent = 0;
 
 	pthread_mutex_lock(&u->lock);
-	absent = userfault_source_of(u, page) != NULL;
+	for (unsigned int n = 0; n < pages; n++)
+		absent |= (uint64_t)(userfault_source_of(u, page + n) != NULL) << n;
 	pthread_mutex_unlock(&u->lock);
 	return absent;
+}
+
+bool userfault_is_absent(struct userfault *u, uint64_t gpa)
+{
+	return userfault_absent_bits(u, gpa, 1);
 }
 
 static bool any_shown(struct userfault *u, uint64_t first, unsigned int n)
@@ -85,10 +90,39 @@ int userfault_hold(struct userfault *u, struct userfault_hold *h, uint64_t gpa, 
 	return r;
 }
 
+static bool is_exchanged(const struct userfault_hold *h, unsigned int n)
+{
+	return h->exchanged >> n & 1;
+}
+
+/* What is not protected any more need not be opened, which would cost the guest its translations. */
+static void let_write(struct userfault *u, const struct userfault_hold *h)
+{
+	for (unsigned int n = 0, part; n < h->pages; n += part) {
+		struct userfault_claim c = {.first = h->claim.first + n};
+
+		for (part = 1; n + part < h->pages && is_exchanged(h, n + part) == is_exchanged(h, n);)
+			part++;
+		c.count = part;
+		if (is_exchanged(h, n))
+			uffd_wake(u->fd, hva_of(u, h, n), part * PAGE_SIZE);
+		else
+			userfault_let_write(u, &c);
+	}
+}
+
+/* Under the lock. */
+static int exchanged(struct userfault_hold *h, unsigned int first, unsigned int n, int r)
+{
+	if (r == 0)
+		h->exchanged |= ~0ull >> (64 - n) << first;
+	return r;
+}
+
 void userfault_let_go(struct userfault *u, struct userfault_hold *h)
 {
 	pthread_mutex_lock(&u->lock);
-	userfault_let_write(u, &h->claim);
+	let_write(u, h);
 	userfault_unclaim(u, &h->claim);
 	pthread_mutex_unlock(&u->lock);
 }
@@ -130,7 +164,7 @@ int userfault_show_zero(struct userfault *u, struct userfault_hold *h, unsigned 
 	pthread_mutex_lock(&u->lock);
 	r = may_exchange(u, h, first, n);
 	if (r == 0)
-		r = show_zero(u, h, first, n);
+		r = exchanged(h, first, n, show_zero(u, h, first, n));
 	pthread_mutex_unlock(&u->lock);
 	return r;
 }
@@ -142,11 +176,8 @@ int userfault_show(struct userfault *u, struct userfault_hold *h, unsigned int f
 	pthread_mutex_lock(&u->lock);
 	r = may_exchange(u, h, first, n);
 	if (r == 0)
-		r = userfault_map(u, h->claim.first + first, n, fd, at);
+		r = exchanged(h, first, n, userfault_map(u, h->claim.first + first, n, fd, at));
 	pthread_mutex_unlock(&u->lock);
-	/* Only so that the guest's first look is cheap. */
-	if (r == 0)
-		madvise(hva_of(u, h, first), n * PAGE_SIZE, MADV_POPULATE_READ);
 	return r;
 }
 
@@ -157,7 +188,7 @@ static int evict(struct userfault *u, struct userfault_hold *h, unsigned int fir
 	pthread_mutex_lock(&u->lock);
 	r = may_exchange(u, h, first, n);
 	if (r == 0)
-		r = userfault_drop(u, &u->source[u->brings], h->claim.first + first, n);
+		r = exchanged(h, first, n, userfault_drop(u, &u->source[u->brings], h->claim.first + first, n));
 	pthread_mutex_unlock(&u->lock);
 	return r;
 }

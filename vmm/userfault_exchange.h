@@ -22,9 +22,11 @@
 
 struct userfault_hold {
 	struct userfault_claim claim;
-	uint64_t gpa;
+	uint64_t gpa, exchanged; /* the latter by bits: pages that are not protected any more */
 	unsigned int pages;
 };
+
+_Static_assert(USERFAULT_RUN <= 64, "a bit for each");
 
 /*
  * The vCPU's thread, or nobody uses RAM yet; never when RAM is lost. RAM is registered from now on, until userfault_destroy(), and what
@@ -39,6 +41,9 @@ void userfault_exchange_end(struct userfault *u);
 
 /* Any thread: whether the page is absent, of whatever pager. */
 bool userfault_is_absent(struct userfault *u, uint64_t gpa);
+
+/* The same of at most USERFAULT_RUN pages of one region: a bit for each. */
+uint64_t userfault_absent_bits(struct userfault *u, uint64_t gpa, unsigned int pages);
 
 /* Any thread: whether something of a file is mapped there. */
 bool userfault_is_shown(struct userfault *u, uint64_t gpa);

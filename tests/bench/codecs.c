@@ -8,6 +8,7 @@
 #include <err.h>
 #include <fcntl.h>
 #include <lz4.h>
+#include <lz4hc.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -204,6 +205,21 @@ static bool lz4_unpack(const uint8_t *in, int size, const uint8_t *reference, ui
 	return LZ4_decompress_safe((const char *)in, (char *)page, size, PAGE_SIZE) == (int)PAGE_SIZE;
 }
 
+static LZ4_streamHC_t *hc;
+
+static int hc_pack(const uint8_t *page, const uint8_t *reference, uint8_t *out, int most)
+{
+	LZ4_resetStreamHC_fast(hc, LZ4HC_CLEVEL_MIN);
+	return LZ4_compress_HC_continue(hc, (const char *)page, (char *)out, PAGE_SIZE, most);
+}
+
+static int hc_dict_pack(const uint8_t *page, const uint8_t *reference, uint8_t *out, int most)
+{
+	LZ4_resetStreamHC_fast(hc, LZ4HC_CLEVEL_MIN);
+	LZ4_loadDictHC(hc, (const char *)reference, PAGE_SIZE);
+	return LZ4_compress_HC_continue(hc, (const char *)page, (char *)out, PAGE_SIZE, most);
+}
+
 static void xor_pages(const uint8_t *a, const uint8_t *b, uint8_t *out)
 {
 	for (size_t i = 0; i < PAGE_SIZE; i += 8) {
@@ -306,7 +322,7 @@ static int ours_alone(const uint8_t *page, const uint8_t *reference, uint8_t *ou
 
 static bool ours_page_alone(const uint8_t *in, int size, const uint8_t *reference, uint8_t *page)
 {
-	return codec_page_alone(ours, in, (unsigned int)size, page) == 0;
+	return codec_page_alone(in, (unsigned int)size, page) == 0;
 }
 
 static int ours_delta(const uint8_t *page, const uint8_t *reference, uint8_t *out, int most)
@@ -316,7 +332,7 @@ static int ours_delta(const uint8_t *page, const uint8_t *reference, uint8_t *ou
 
 static bool ours_page_delta(const uint8_t *in, int size, const uint8_t *reference, uint8_t *page)
 {
-	return codec_page_delta(ours, in, (unsigned int)size, reference, page) == 0;
+	return codec_page_delta(in, (unsigned int)size, reference, page) == 0;
 }
 
 static const struct method {
@@ -325,11 +341,13 @@ static const struct method {
 	bool (*unpack)(const uint8_t *in, int size, const uint8_t *reference, uint8_t *page);
 } methods[] = {
 	{"LZ4", lz4_pack, lz4_unpack},
+	{"LZ4 HC", hc_pack, lz4_unpack},
 	{"zstd -1", zstd_fast, zstd_unpack},
 	{"zstd 1", zstd_1, zstd_unpack},
 	{"**ours, alone**", ours_alone, ours_page_alone},
 	{"XOR, LZ4", xor_pack, xor_unpack},
 	{"LZ4, dictionary", dict_pack, dict_unpack},
+	{"LZ4 HC, dictionary", hc_dict_pack, dict_unpack},
 	{"zstd -1, prefix", zstd_fast_ref, zstd_unpack_ref},
 	{"zstd 1, prefix", zstd_1_ref, zstd_unpack_ref},
 	{"**ours, delta**", ours_delta, ours_page_delta},
@@ -428,13 +446,15 @@ int main(int argc, char **argv)
 	s.reference = alloc(s.pages, sizeof(*s.reference));
 	zstd_c = ZSTD_createCCtx();
 	zstd_d = ZSTD_createDCtx();
+	hc = LZ4_createStreamHC();
 	ours = codec_create();
-	if (!zstd_c || !zstd_d || !ours)
+	if (!zstd_c || !zstd_d || !hc || !ours)
 		errx(1, "out of memory");
 	printf("| pages | codec | ratio | ns there | ns back |\n|---|---|---:|---:|---:|\n");
 	for (size_t i = 0; i < sizeof(kinds) / sizeof(*kinds); i++)
 		measure_kind(&kinds[i], &s);
 	codec_destroy(ours);
+	LZ4_freeStreamHC(hc);
 	ZSTD_freeCCtx(zstd_c);
 	ZSTD_freeDCtx(zstd_d);
 	free(s.page);

@@ -47,7 +47,7 @@ static void start(void)
 static int unpack(bool delta, const uint8_t *bytes, unsigned int size, uint8_t before)
 {
 	memset(back, before, PAGE_SIZE);
-	return delta ? codec_page_delta(codec, bytes, size, reference, back) : codec_page_alone(codec, bytes, size, back);
+	return delta ? codec_page_delta(bytes, size, reference, back) : codec_page_alone(bytes, size, back);
 }
 
 /* The bytes lie where a page ends. */

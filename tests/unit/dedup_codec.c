@@ -140,7 +140,7 @@ static int unpack(bool delta, const void *bytes, unsigned int size)
 	uint8_t *at = r.in - size;
 
 	memmove(at, bytes, size);
-	return delta ? codec_page_delta(r.codec, at, size, r.reference, r.back) : codec_page_alone(r.codec, at, size, r.back);
+	return delta ? codec_page_delta(at, size, r.reference, r.back) : codec_page_alone(at, size, r.back);
 }
 
 /* There with exactly the bytes that it needs, not with one less, and back. Returns its size. */

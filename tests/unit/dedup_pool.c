@@ -164,6 +164,23 @@ static void check(const struct pool *p, const struct oracle *o)
 	expect_eq(stats.needs, o->needs);
 }
 
+/* As the scavenging thread does, while others need and release slots. */
+static void give_back_in_steps(struct pool *p, struct oracle *o, struct random *r)
+{
+	struct pool_waiting w;
+	uint64_t held = pages_held(p), waiting = held - o->taken;
+
+	pool_take_waiting(p, POOL_WAITING, &w);
+	expect_eq(w.count, 0);
+	pool_take_waiting(p, 0, &w);
+	expect(w.count >= waiting);
+	release_some(p, o, r);
+	need_some(p, o, r);
+	pool_give_back_taken(p, &w);
+	expect_eq(pages_held(p), held - waiting);
+	check(p, o);
+}
+
 START_TEST(oracle)
 {
 	struct random r = random_start("dedup_pool");
@@ -186,6 +203,8 @@ START_TEST(oracle)
 			expect(pages_held(p) <= o.taken + POOL_WAITING);
 			if (step % 400 == 0)
 				check(p, &o);
+			if (random_below(&r, 100) == 1)
+				give_back_in_steps(p, &o, &r);
 			if (random_below(&r, 100))
 				continue;
 			pool_give_back(p);

@@ -60,6 +60,16 @@ static void check_all(const struct same_index *x, const struct owner *o, const u
 	}
 }
 
+/* The one that has the hash stays; one that is added is found. Returns what has it then, 0: there was no room. */
+static uint32_t find_or_add(struct same_index *x, uint32_t hash, uint32_t id)
+{
+	uint32_t before = same_index_find(x, hash);
+
+	expect_eq(same_index_find_or_add(x, hash, id), before);
+	expect(!before || same_index_find(x, hash) == before);
+	return same_index_find(x, hash);
+}
+
 START_TEST(oracle)
 {
 	struct random r = random_start("dedup_same_index");
@@ -80,7 +90,10 @@ START_TEST(oracle)
 			o.hash[id] = random_below(&r, 8) ? hash * scale : 0;
 			if (!o.hash[id] || !random_below(&r, 4))
 				continue;
-			if (same_index_add(x, o.hash[id], id)) {
+			if (random_below(&r, 3) == 0) {
+				last[hash] = find_or_add(x, o.hash[id], id);
+				refused += !last[hash];
+			} else if (same_index_add(x, o.hash[id], id)) {
 				last[hash] = id;
 				expect_eq(same_index_find(x, o.hash[id]), id);
 			} else {

@@ -46,6 +46,17 @@ static void write_somewhere(struct random *r)
 		memset(&model[c][first], 1, last - first + 1);
 }
 
+static bool is_in(const struct dirty_set *set, uint64_t gpa)
+{
+	unsigned int n = 0;
+	uint64_t page;
+
+	while (gpa - ram.region[n].gpa >= ram.region[n].size)
+		n++;
+	page = (gpa - ram.region[n].gpa) / PAGE_SIZE;
+	return dirty_words(&dirty, set, n)[page / 64] >> page % 64 & 1;
+}
+
 struct walked {
 	const struct dirty_set *set;
 	uint64_t pages, end;
@@ -58,7 +69,7 @@ static int on_range(void *arg, uint64_t gpa, uint64_t size)
 	ck_assert(size && gpa % PAGE_SIZE == 0 && size % PAGE_SIZE == 0 && mem_at(&ram, gpa, size, MEM_READ));
 	ck_assert(gpa > w->end || (gpa == 0 && !w->pages)); /* ascending, and no range could be longer */
 	for (uint64_t at = gpa; at < gpa + size; at += PAGE_SIZE)
-		if (!dirty_test(&dirty, w->set, at))
+		if (!is_in(w->set, at))
 			ck_abort_msg("page 0x%llx is not in the set", (unsigned long long)at);
 	w->pages += size / PAGE_SIZE;
 	w->end = gpa + size;
@@ -72,7 +83,7 @@ static void compare(const struct dirty_set *set, const bool *flags)
 	ck_assert_int_eq(dirty_walk(&dirty, set, on_range, &w), 0);
 	ck_assert_uint_eq(w.pages, dirty_count(&dirty, set));
 	for (unsigned int page = 0; page < TRIED; page++)
-		ck_assert_msg(dirty_test(&dirty, set, gpa_of(page)) == flags[page], "page 0x%llx",
+		ck_assert_msg(is_in(set, gpa_of(page)) == flags[page], "page 0x%llx",
 			      (unsigned long long)gpa_of(page));
 }
 
@@ -117,8 +128,6 @@ START_TEST(an_epoch_starts_empty)
 	mem_dirtied(&ram, PAGE_SIZE - 1, 2);
 	ck_assert_int_eq(dirty_take(&dirty, &c, &set), 0);
 	ck_assert_uint_eq(dirty_count(&dirty, &set), 2);
-	ck_assert(!dirty_test(&dirty, &set, 3 * GIB));
-	ck_assert(!dirty_test(&dirty, &set, UINT64_MAX));
 	dirty_set_free(&set);
 	dirty_end(&dirty, &c);
 }
