@@ -64,6 +64,8 @@ static bool step_to_stop(struct travel *t, struct place *at)
 	}
 }
 
+static enum travel_end back(struct travel *t);
+
 static enum travel_end back_over_run(struct travel *t)
 {
 	struct move last = t->here.move[t->here.count - 1];
@@ -80,7 +82,7 @@ static enum travel_end back_over_run(struct travel *t)
 	if (r == 0 && last.kind == MOVE_RUN_AT_ONCE && debug_is_at_break(t->vm)) {
 		place_copy(&t->here, &at); /* shorter, and the same */
 		place_free(&at);
-		return travel_back(t);
+		return back(t);
 	}
 	end = r == 0 && step_to_stop(t, &at) ? travel_stand_at(t, &at, TRAVEL_STEPPED) : give_up(t);
 	place_free(&at);
