@@ -49,7 +49,7 @@ int async_point_add_state(struct async_point *p, const struct event *e)
 
 bool async_point_is_at(const struct async_point *p, const struct cpu_state *cs)
 {
-	return cs->rip == p->cpu.rip && boundary_check_of(cs) == boundary_check_of(&p->cpu);
+	return boundary_is_same(cs, &p->cpu);
 }
 
 void async_point_put(const struct async_point *p, struct mem *m)

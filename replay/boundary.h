@@ -14,6 +14,7 @@ struct vm;
 struct boundary {
 	struct cpu_state cpu;
 	bool open;  /* the guest takes interrupts */
+	uint64_t rip;   /* of the next instruction that does anything: what is compared */
 	bool in_string; /* it may be in the middle of a string instruction: where there was an access, nothing may come now */
 };
 
@@ -28,8 +29,10 @@ int boundary_stand(struct vm *vm, struct boundary *b);
 
 extern const char *const boundary_register_names[BOUNDARY_REGISTERS];
 
-void boundary_registers(const struct cpu_state *cs, uint64_t registers[BOUNDARY_REGISTERS]);
+void boundary_registers(const struct boundary *b, uint64_t registers[BOUNDARY_REGISTERS]);
 
 /* A check of them, for an interrupt's event. */
 uint32_t boundary_check(const struct boundary *b);
-uint32_t boundary_check_of(const struct cpu_state *cs);
+
+/* Whether all of these are the same in two states of a guest. */
+bool boundary_is_same(const struct cpu_state *a, const struct cpu_state *b);

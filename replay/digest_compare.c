@@ -22,7 +22,7 @@ static enum digest_verdict compare_registers(const struct event *e, const struct
 	uint64_t found[BOUNDARY_REGISTERS];
 	unsigned int differ = 0;
 
-	boundary_registers(&at->cpu, found);
+	boundary_registers(at, found);
 	for (unsigned int i = 0; i < BOUNDARY_REGISTERS; i++) {
 		if (event_register(e, i) == found[i] || ++differ > NAMED)
 			continue;

@@ -34,7 +34,7 @@ static int dump(struct probe *p, uint64_t position, const struct boundary *b, co
 {
 	const struct passed *last = passed->count ? &passed->last[(passed->count - 1) % DIVERGENCE_LAST] : NULL;
 
-	boundary_registers(&b->cpu, p->registers);
+	boundary_registers(b, p->registers);
 	p->dumped_at = position;
 	p->dumped = true;
 	p->has_access = last && !last->is_event && last->position == position;

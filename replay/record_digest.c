@@ -62,7 +62,7 @@ int record_digest_take(struct record_digest *r, const struct program *p, const s
 
 	*e = (struct event){.kind = EVENT_DIGEST};
 	if (at) {
-		boundary_registers(&at->cpu, r->registers);
+		boundary_registers(at, r->registers);
 		e->digest.registers = BOUNDARY_REGISTERS;
 		e->digest.register_bytes = r->registers;
 	}

@@ -171,7 +171,7 @@ struct event_room {
 
 static void note(struct event_room *to, const struct machine *m, const struct boundary *at)
 {
-	boundary_registers(&at->cpu, to->registers);
+	boundary_registers(at, to->registers);
 	to->e = (struct event){.kind = EVENT_DIGEST, .digest = {.registers = BOUNDARY_REGISTERS, .size = 1, .paging = "x", .ram = m->digest.ram}};
 	to->e.digest.rows = (uint8_t)state_digest_rows(&m->digest, to->rows, EVENT_DIGEST_ROWS_MOST);
 	to->e.digest.row_bytes = to->rows;
