@@ -17,6 +17,7 @@
 #include "replay/replay_digest.h"
 #include "replay/show_access.h"
 #include "snapshot/reason.h"
+#include "vmm/debug.h"
 #include "vmm/log.h"
 #include "vmm/run.h"
 #include "vmm/vm.h"
@@ -400,6 +401,7 @@ int replayer_put_next_time(struct replayer *r)
 
 void replayer_put(struct replayer *r)
 {
+	debug_take_out(r->vm);
 	async_point_put(&r->point, &r->vm->mem);
 	if (vm_go_on_from(r->vm, &r->point.cpu) < 0)
 		vm_fail(r->vm, "the guest's state cannot be changed");

@@ -39,10 +39,7 @@ static void exchange(struct vm *vm, struct debug_point *p, uint8_t byte)
 
 static void put_in(struct vm *vm, struct debug_point *p)
 {
-	if (p->kind != DEBUG_BREAK || p->in)
-		return;
-	place(vm, p);
-	if (!p->placed)
+	if (p->kind != DEBUG_BREAK || p->in || !p->placed)
 		return;
 	exchange(vm, p, INT3);
 	p->in = true;
@@ -54,6 +51,14 @@ static void take_out(struct vm *vm, struct debug_point *p)
 		return;
 	exchange(vm, p, p->byte);
 	p->in = false;
+}
+
+void debug_place(struct vm *vm)
+{
+	struct debug *d = vm->debug;
+
+	for (unsigned int i = 0; d && i < d->count; i++)
+		place(vm, &d->point[i]);
 }
 
 void debug_put_in(struct vm *vm)

@@ -105,6 +105,9 @@ void debug_remove_own(struct vm *vm);
 /* Whether a breakpoint of the user's is where the guest stands. */
 bool debug_is_at_break(struct vm *vm);
 
+/* Before the backend prepares the run (mmu.h): points that wait for a page look for it. */
+void debug_place(struct vm *vm);
+
 /* Right before the guest runs, and whenever its RAM is to be seen as it is; nothing to do without a debugger. */
 void debug_put_in(struct vm *vm);
 void debug_take_out(struct vm *vm);

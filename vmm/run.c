@@ -75,7 +75,10 @@ static void enter(struct vm *vm)
 {
 	struct vcpu *v = &vm->vcpu;
 	uint64_t before = v->port.position;
-	int r = vm->mmu->prepare ? vm->mmu->prepare(v) : 0;
+	int r;
+
+	debug_place(vm);
+	r = vm->mmu->prepare ? vm->mmu->prepare(v) : 0;
 
 	if (vm_ended(vm) || is_stopped(vm, before))
 		return;

@@ -93,12 +93,22 @@ static void free_history(struct history *h)
 	free(h->moment);
 }
 
+/* Where else it stands, for the message: h->count if it never did. */
+static size_t look_up(const struct history *h, const char *registers)
+{
+	size_t i = 0;
+
+	while (i < h->count && strcmp(h->moment[i].registers, registers))
+		i++;
+	return i;
+}
+
 static void expect_at(struct history *h, struct gdb_client *c, size_t at, const char *what)
 {
 	const char *is = client_ask(c, "g");
 
-	ck_assert_msg(!strcmp(is, h->moment[at].registers), "%s from moment %zu of %zu (RIP %s): not at moment %zu (%s):\n%s\n%s", what, h->now,
-		      h->count, h->moment[h->now].rip, at, h->moment[at].rip, is, h->moment[at].registers);
+	ck_assert_msg(!strcmp(is, h->moment[at].registers), "%s from moment %zu of %zu (RIP %s): at moment %zu, not at moment %zu (RIP %s):\n%s\n%s",
+		      what, h->now, h->count, h->moment[h->now].rip, look_up(h, is), at, h->moment[at].rip, is, h->moment[at].registers);
 	h->now = at;
 }
 
