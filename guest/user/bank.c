@@ -12,6 +12,7 @@ struct vault {
 struct teller {
 	struct vault *vault;
 	uint64_t deposits;
+	uint64_t amount; /* of each; another one than the other teller's: a balance tells who has paid in */
 };
 
 /*
@@ -31,7 +32,7 @@ static void work(void *arg)
 	const struct teller *teller = arg;
 
 	for (uint64_t i = 0; i < teller->deposits; i++)
-		deposit(teller->vault, 1);
+		deposit(teller->vault, teller->amount);
 }
 
 /* For who looks for the reason: the balance is wrong, and everybody is gone who could have done it. */
@@ -42,25 +43,27 @@ static __attribute__((noinline)) int missing(const struct vault *vault, uint64_t
 }
 
 /*
- * bank [DEPOSITS]: two tellers pay in, 1 at a time, so many times each, and the timer takes the processor from one and gives
- * it to the other. The exit code is 1 if something was lost.
+ * bank [DEPOSITS]: two tellers pay in, one 1 and the other 10 at a time, so many times each, and the timer takes the processor from
+ * one and gives it to the other. The exit code is 1 if something was lost.
  */
 int bank_main(int argc, char **argv)
 {
 	struct vault *vault = allocate(sizeof(*vault));
-	struct teller *teller = allocate(sizeof(*teller));
-	uint64_t deposits = 4;
+	struct teller *teller = allocate(TELLERS * sizeof(*teller));
+	uint64_t deposits = 4, expected = 0, amount = 1;
 	int status;
 
 	if (argc > 2 || (argc > 1 && !parse_number(argv[1], &deposits)))
 		usage("bank [DEPOSITS]");
-	*teller = (struct teller){ vault, deposits };
-	for (int i = 0; i < TELLERS; i++)
-		thread(work, teller);
+	for (int i = 0; i < TELLERS; i++, amount *= 10) {
+		teller[i] = (struct teller){ vault, deposits, amount };
+		expected += deposits * amount;
+		thread(work, &teller[i]);
+	}
 	for (int i = 0; i < TELLERS; i++)
 		wait(&status);
-	if (vault->balance != TELLERS * deposits)
-		return missing(vault, TELLERS * deposits);
+	if (vault->balance != expected)
+		return missing(vault, expected);
 	print("bank: the vault holds %lu, as it should\n", vault->balance);
 	return 0;
 }
