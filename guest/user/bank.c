@@ -21,7 +21,7 @@ struct teller {
  */
 static __attribute__((noinline)) void deposit(struct vault *vault, uint64_t amount)
 {
-	uint64_t balance = vault->balance;
+	volatile uint64_t balance = vault->balance; /* volatile: for the debugger's eyes */
 
 	vault->receipt_ns = clock_ns();
 	vault->balance = balance + amount;
