@@ -79,7 +79,6 @@ static void enter(struct vm *vm)
 
 	debug_place(vm);
 	r = vm->mmu->prepare ? vm->mmu->prepare(v) : 0;
-
 	if (vm_ended(vm) || is_stopped(vm, before))
 		return;
 	debug_put_in(vm);

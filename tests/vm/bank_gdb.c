@@ -14,6 +14,8 @@
 #define GDB "/usr/bin/gdb"
 #define SKIPPED 77
 #define TRIES 60
+#define DEPOSITS 4	   /* of each teller, and one more with each try: a quick host loses nothing in few */
+#define DEPOSITS_OF_ALL 11 /* 1 and 10 */
 #define REPLAYS 5
 #define WALKS 2
 #define SOCKET_TRIES 6000 /* of 10 ms */
@@ -24,11 +26,12 @@ static int record(const struct snapshot_place *p, struct outcome *lost)
 	char line[300];
 
 	for (int i = 0; i < TRIES; i++) {
-		snprintf(line, sizeof(line), "run --mmu %s --record %s/%d @bank", mmu_is_shadow() ? "shadow" : "ept", p->control.directory, i);
+		snprintf(line, sizeof(line), "run --mmu %s --record %s/%d @bank -- %d", mmu_is_shadow() ? "shadow" : "ept", p->control.directory, i,
+			 DEPOSITS + i);
 		*lost = spawn_line(line, "");
 		if (lost->status)
 			return i;
-		assert_outcome(lost, 0, "bank: the vault holds 44, as it should\n", "a bank that lost nothing");
+		ck_assert_msg(!lost->status && strstr(lost->out.data, ", as it should\n"), "%s", lost->out.data);
 		outcome_free(lost);
 	}
 	ck_abort_msg("nothing was lost in %d runs", TRIES);
@@ -40,7 +43,7 @@ static void check_symptom(const struct outcome *lost)
 
 	ck_assert_int_eq(lost->status, 1);
 	ck_assert_msg(sscanf(lost->out.data, "bank: the vault holds %lu, but %lu were paid in", &holds, &paid) == 2, "%s", lost->out.data);
-	ck_assert_uint_eq(paid, 44);
+	ck_assert_uint_eq(paid % DEPOSITS_OF_ALL, 0);
 	ck_assert_uint_ne(holds, paid);
 }
 
