@@ -144,8 +144,10 @@ static int parse(struct replay *r, int argc, char **argv)
 	add_defaults(&r->twice.options);
 	if (err == 0 && r->bisect && r->replayer.until != REPLAYER_TO_THE_END)
 		err = log_bad(EINVAL, "replay: --bisect looks for where it diverges: not with --until");
-	if (err == 0 && r->run.gdb && r->is_twice)
-		err = option_bad("replay", "gdb", r->run.gdb, "not with --twice");
+	if (err == 0 && r->run.gdb && !r->run.mmu->debug)
+		err = option_bad("replay", "gdb", r->run.gdb, "the debugger works in shadow mode: leave --mmu out");
+	if (err == 0 && r->run.gdb && (r->is_twice || r->bisect))
+		err = option_bad("replay", "gdb", r->run.gdb, "not with --twice or --bisect");
 	return err == 0 ? overwrite_check(&r->run) : err;
 }
 

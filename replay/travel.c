@@ -234,6 +234,7 @@ void travel_leave(struct travel *t)
 		replayer_put(t->replayer);
 	if (t->replayer)
 		t->replayer->walks = false;
+	t->debug->stopped = false;
 }
 
 enum travel_end travel_return(struct travel *t)

@@ -257,6 +257,8 @@ int run_options_check(const struct run_options *o)
 		return bad(o, "checkpoint", o->checkpoint, "not with several guests (--count)");
 	if (o->record_anyway && !o->record)
 		return log_bad(EINVAL, "%s: --record-anyway: give --record, too", o->command);
+	if (o->gdb && !o->mmu->debug)
+		return bad(o, "gdb", o->gdb, "the debugger works in shadow mode: leave --mmu out");
 	if (o->gdb && o->count > 1)
 		return bad(o, "gdb", o->gdb, "not with several guests (--count)");
 	if (o->gdb && o->record)

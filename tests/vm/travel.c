@@ -277,14 +277,80 @@ START_TEST(test_bank)
 }
 END_TEST
 
+/* Whoever leaves leaves a guest that runs to its end, wherever it stood. */
+START_TEST(test_detach)
+{
+	struct random r = random_start("detach");
+	struct debugged d = debug_recorded("@hello -- 7", "");
+	struct outcome o;
+
+	for (uint64_t i = random_below(&r, 400); i--;)
+		ck_assert(!is_end(client_ask(&d.gdb, "s")));
+	client_ask(&d.gdb, "bs");
+	expect_answer(&d.gdb, "D", "OK");
+	client_close(&d.gdb);
+	o = child_end(&d.child);
+	ck_assert_msg(o.status == 7 && !strcmp(o.out.data, "hello, world: 7\n"), "status %d, '%s'", o.status, o.out.data);
+	outcome_free(&o);
+	leave_snapshot_place(&d.place);
+}
+END_TEST
+
+/* A guest that runs now: memory and registers are there to be changed, and the guest goes by them. */
+START_TEST(test_running)
+{
+	struct debugged d = debug("run --gdb unix:%s/gdb @hello -- 7");
+	char at[17], ask[80], *registers = strdup(client_ask(&d.gdb, "g"));
+	struct outcome o;
+
+	address_of(at, registers + DEBUGGED_RIP);
+	snprintf(ask, sizeof(ask), "Z0,%s,1", at);
+	expect_answer(&d.gdb, ask, "OK");
+	ck_assert_str_ne(client_ask(&d.gdb, "s"), "");
+	ck_assert_str_ne(client_ask(&d.gdb, "g"), registers);
+	snprintf(ask, sizeof(ask), "P10=%.16s", registers + DEBUGGED_RIP);
+	expect_answer(&d.gdb, ask, "OK"); /* once more from the start */
+	expect_answer(&d.gdb, "P0=6300000000000000", "OK");
+	ck_assert_msg(!strncmp(client_ask(&d.gdb, "g"), "6300000000000000", 16), "RAX is %.16s", d.gdb.data);
+	ck_assert_msg(*client_ask(&d.gdb, "bs") != 'T', "it goes back: %s", d.gdb.data);
+	expect_answer(&d.gdb, "D", "OK");
+	client_close(&d.gdb);
+	o = child_end(&d.child);
+	ck_assert_msg(o.status == 7 && !strcmp(o.out.data, "hello, world: 7\n"), "status %d, '%s'", o.status, o.out.data);
+	outcome_free(&o);
+	leave_snapshot_place(&d.place);
+	free(registers);
+}
+END_TEST
+
+static void assert_refused(const char *line, const char *part)
+{
+	struct outcome o = spawn_line(line, "");
+
+	assert_complaint(&o, 125, part, NULL, line);
+	outcome_free(&o);
+}
+
+START_TEST(test_refusals)
+{
+	assert_refused("run --gdb 0 --mmu ept @hello", "the debugger works in shadow mode");
+	assert_refused("run --gdb 0 --count 2 @hello", "not with several guests");
+	assert_refused("run --gdb 0 --record /tmp/never @hello", "not while it is recorded");
+	assert_refused("run --gdb nowhere @hello", "nowhere");
+}
+END_TEST
+
 int main(void)
 {
-	TCase *tcases[] = {tcase_create("hello"), tcase_create("input"), tcase_create("bank")};
+	TCase *tcases[] = {tcase_create("hello"), tcase_create("input"), tcase_create("bank"), tcase_create("sessions")};
 
-	for (size_t i = 0; i < 3; i++)
+	for (size_t i = 0; i < 4; i++)
 		tcase_set_timeout(tcases[i], 230);
+	tcase_add_test(tcases[3], test_detach);
+	tcase_add_test(tcases[3], test_running);
+	tcase_add_test(tcases[3], test_refusals);
 	tcase_add_test(tcases[0], test_hello);
 	tcase_add_test(tcases[1], test_input);
 	tcase_add_test(tcases[2], test_bank);
-	return run_cases("travel", tcases, 3);
+	return run_cases("travel", tcases, 4);
 }
