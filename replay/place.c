@@ -34,7 +34,8 @@ static int add_set(struct point_sets *s, const struct debug_point *point, unsign
 		free(copy);
 		return log_errno(ENOMEM, "points");
 	}
-	memcpy(copy, point, count * sizeof(*copy));
+	if (count)
+		memcpy(copy, point, count * sizeof(*copy));
 	s->set[s->count++] = (struct point_set){.point = copy, .count = count};
 	return 0;
 }
@@ -110,17 +111,6 @@ void place_take_back(struct place *p)
 
 	if (!--last->times)
 		p->count--;
-}
-
-void place_cut(struct place *p, size_t times)
-{
-	size_t i = 0;
-
-	while (i < p->count && p->move[i].times <= times)
-		times -= p->move[i++].times;
-	if (i < p->count && times)
-		p->move[i++].times = (uint32_t)times;
-	p->count = i;
 }
 
 void place_free(struct place *p)

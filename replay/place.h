@@ -52,7 +52,4 @@ void place_set(struct place *p, uint64_t position);
 /* Takes back the last move of all, one time of it. There is one. */
 void place_take_back(struct place *p);
 
-/* The first `times` moves, counting repeated ones. */
-void place_cut(struct place *p, size_t times);
-
 void place_free(struct place *p);

@@ -412,12 +412,6 @@ int timeline_go(struct timeline *t, uint64_t at)
 	return vm_state_leave(t->vm) < 0 ? give_up(t, "the state of the vCPU cannot be read") : bring(t, find(t, at));
 }
 
-void timeline_forget_later(struct timeline *t)
-{
-	while (t->count - 1 > t->at && t->list[t->count - 1]->position > position(t))
-		(void)drop(t, t->count - 1); /* the last: nothing to go to the next */
-}
-
 void timeline_count(const struct timeline *t, struct timeline_counts *counts)
 {
 	*counts = t->counts;

@@ -69,7 +69,4 @@ uint64_t timeline_before(const struct timeline *t, uint64_t position);
  */
 int timeline_go(struct timeline *t, uint64_t position);
 
-/* The guest was changed by hand where it stands: later checkpoints are not its own any more, and are forgotten. */
-void timeline_forget_later(struct timeline *t);
-
 void timeline_count(const struct timeline *t, struct timeline_counts *counts);

@@ -1,8 +1,6 @@
 #include "replay/travel.h"
 
 #include <errno.h>
-#include <string.h>
-#include <time.h>
 
 #include "replay/replayer.h"
 #include "replay/timeline.h"
@@ -10,7 +8,6 @@
 #include "replay/travel_run.h"
 #include "snapshot/reason.h"
 #include "vmm/log.h"
-#include "vmm/mmu.h"
 #include "vmm/vm.h"
 
 int travel_begin(struct travel *t, struct vm *vm, struct debug *d, struct replayer *r)
@@ -36,16 +33,6 @@ void travel_finish(struct travel *t)
 		timeline_end(t->timeline);
 	place_free(&t->here);
 	point_sets_free(&t->sets);
-}
-
-int travel_insert(struct travel *t, enum debug_kind kind, uint64_t gva, uint32_t size)
-{
-	return debug_insert(t->vm, kind, gva, size);
-}
-
-int travel_remove(struct travel *t, enum debug_kind kind, uint64_t gva, uint32_t size)
-{
-	return debug_remove(t->vm, kind, gva, size);
 }
 
 static enum travel_end failed(struct travel *t, int error)

@@ -47,10 +47,7 @@ struct travel {
 int travel_begin(struct travel *t, struct vm *vm, struct debug *d, struct replayer *r);
 void travel_finish(struct travel *t);
 
-/* The user's points, which hold in either direction. As debug_insert(). */
-int travel_insert(struct travel *t, enum debug_kind kind, uint64_t gva, uint32_t size);
-int travel_remove(struct travel *t, enum debug_kind kind, uint64_t gva, uint32_t size);
-
+/* The user's points are those of the VM's debugger (debug_insert()). They hold in either direction. */
 enum travel_end travel_step(struct travel *t);
 enum travel_end travel_run(struct travel *t);
 

@@ -97,6 +97,7 @@ void tables_guard(struct tables *t, const struct tables_guard *g, unsigned int c
 		unmap(t, t->guard[i].gfn);
 	for (unsigned int i = 0; i < count; i++)
 		unmap(t, g[i].gfn);
-	memcpy(t->guard, g, count * sizeof(*g));
+	if (count)
+		memcpy(t->guard, g, count * sizeof(*g));
 	t->guards = count;
 }

@@ -153,7 +153,8 @@ int debug_set(struct vm *vm, const struct debug_point *point, unsigned int count
 	struct debug *d = vm->debug;
 
 	debug_take_out(vm);
-	memcpy(d->point, point, count * sizeof(*point));
+	if (count)
+		memcpy(d->point, point, count * sizeof(*point));
 	d->count = count;
 	for (unsigned int i = 0; i < count; i++) {
 		d->point[i].in = false;
