@@ -36,7 +36,8 @@ static uint8_t *put_number(uint8_t *to, uint64_t n)
 
 static uint8_t *put_bytes(uint8_t *to, const void *bytes, size_t size)
 {
-	memcpy(to, bytes, size);
+	if (size)
+		memcpy(to, bytes, size);
 	return to + size;
 }
 
