@@ -221,6 +221,17 @@ static int look_along_all(struct travel *t, struct place *at, const struct place
 	return r;
 }
 
+/* Where the last access before the end has led: who goes on from there by a step, or off the breakpoint, does not stop at it. */
+static int look_here(struct travel *t, const struct place *at, const struct place *end, struct found *f)
+{
+	int r = end->count && end->move[0].kind != MOVE_RUN_AT_ONCE ? travel_use_points(t, t->points) : -ENOENT;
+
+	if (r < 0 || !debug_is_at_break(t->vm))
+		return r == -ENOENT ? 0 : r;
+	t->stop = (struct debug_stop){.kind = DEBUG_BREAK, .gva = t->vm->mmu->debug->registers(t->vm)->rip};
+	return note_stop(t, f, at, false);
+}
+
 /* All stops from the checkpoint at position `from` to the place `end`. */
 static int look_between(struct travel *t, uint64_t from, const struct place *end, struct found *f)
 {
@@ -230,6 +241,10 @@ static int look_between(struct travel *t, uint64_t from, const struct place *end
 	f->any = false;
 	if (r == 0)
 		r = look_up_to(t, &at, end->position, !end->count, f);
+	if (r == 0 && end->count)
+		place_set(&at, end->position);
+	if (r == 0)
+		r = look_here(t, &at, end, f);
 	if (r == 0)
 		r = look_along_all(t, &at, end, f);
 	place_free(&at);
