@@ -44,7 +44,7 @@ static void put(struct travel *t)
 	replayer_put(t->replayer);
 }
 
-/* By the tables that the guest has at the point. */
+/* By the tables that the guest has at the point; as soon as they lead there, which a fault on the way may have to bring about. */
 static void wait_for_point(struct travel *t)
 {
 	const struct async_point *p = awaited(t);
@@ -53,9 +53,7 @@ static void wait_for_point(struct travel *t)
 	if (!p || t->debug->own.size)
 		return;
 	walk_guest(&t->vm->mem, &p->cpu, p->cpu.rip, MMU_READ, &w);
-	if (w.fault)
-		put(t);
-	else
+	if (!w.fault)
 		debug_set_own(t->vm, p->cpu.rip, w.gpa);
 }
 

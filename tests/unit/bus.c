@@ -323,7 +323,7 @@ static void some_accesses(struct access_port *p)
 
 START_TEST(the_tap_hears_all_in_order)
 {
-	struct diary d = { .tap = { note_before, note_access, note_external, note_interrupt } };
+	struct diary d = { .tap = { .before = note_before, .access = note_access, .external = note_external, .interrupt = note_interrupt } };
 	struct bus b;
 	struct access_port p = { .bus = &b, .tap = &d.tap };
 
