@@ -2,7 +2,6 @@
 
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "tests/vm/modes.h"
 
@@ -13,9 +12,13 @@ void connect_gdb(struct debugged *d)
 	char socket[80];
 
 	snprintf(socket, sizeof(socket), "%s/gdb", d->place.control.directory);
-	for (int i = 0; i < TRIES && access(socket, F_OK) < 0; i++)
+	/* It is there before it listens. */
+	d->gdb = (struct gdb_client){.acks = true, .fd = try_connect(socket)};
+	for (int i = 0; i < TRIES && d->gdb.fd < 0; i++) {
 		child_linger(&d->child, 10);
-	client_open(&d->gdb, socket);
+		d->gdb.fd = try_connect(socket);
+	}
+	ck_assert_int_ge(d->gdb.fd, 0);
 	client_stop_acks(&d->gdb);
 }
 
