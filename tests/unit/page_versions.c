@@ -9,6 +9,7 @@
 
 #include "replay/page_store.h"
 #include "replay/page_versions.h"
+#include "tests/unit/memory_fails.h"
 #include "tests/unit/random.h"
 #include "tests/vm/effort.h"
 #include "tests/vm/suite.h"
@@ -16,36 +17,6 @@
 
 #define PAGES 40u
 #define LAYERS_MOST 24u
-
-/* The allocation that fails, counted down; 0 = none does. */
-static unsigned int fails_in;
-
-static bool fails(void)
-{
-	return fails_in && !--fails_in;
-}
-
-void *__real_malloc(size_t size);
-void *__real_calloc(size_t count, size_t size);
-void *__real_realloc(void *p, size_t size);
-void *__wrap_malloc(size_t size);
-void *__wrap_calloc(size_t count, size_t size);
-void *__wrap_realloc(void *p, size_t size);
-
-void *__wrap_malloc(size_t size)
-{
-	return fails() ? NULL : __real_malloc(size);
-}
-
-void *__wrap_calloc(size_t count, size_t size)
-{
-	return fails() ? NULL : __real_calloc(count, size);
-}
-
-void *__wrap_realloc(void *p, size_t size)
-{
-	return fails() ? NULL : __real_realloc(p, size);
-}
 
 struct copy {
 	uint8_t page[PAGES][PAGE_SIZE];

@@ -25,22 +25,6 @@ static void tell(struct child *c, const char *command, const char *answer)
 	child_expect(c, LINUX_PROMPT);
 }
 
-static long resident_kib(const struct child *c)
-{
-	char path[60], line[200];
-	long kib = -1;
-	FILE *file;
-
-	snprintf(path, sizeof(path), "/proc/%d/smaps_rollup", (int)c->pid);
-	file = fopen(path, "r");
-	ck_assert_ptr_nonnull(file);
-	while (kib < 0 && fgets(line, sizeof(line), file))
-		sscanf(line, "Rss: %ld kB", &kib);
-	fclose(file);
-	ck_assert_int_gt(kib, 0);
-	return kib;
-}
-
 static json_int_t reported_kib(const struct place *p)
 {
 	json_t *guests = ask_stats(p);
@@ -54,12 +38,12 @@ static json_int_t reported_kib(const struct place *p)
 /* What the kernel has freed before is reported in the course of some of its rounds, one in 2 s. */
 static long settled_kib(struct child *c)
 {
-	long before, now = resident_kib(c);
+	long before, now = child_resident_kib(c);
 
 	do {
 		before = now;
 		child_linger(c, SETTLE_MS);
-		now = resident_kib(c);
+		now = child_resident_kib(c);
 	} while (now < before - SLACK_KIB);
 	return now;
 }
@@ -71,11 +55,11 @@ static void use_and_free(struct place *p, struct child *c, const char *what)
 	json_int_t reported;
 
 	tell(c, "dd if=/dev/zero bs=1M count=48 2>/dev/null | tr '\\0' x >/tmp/f; wc -c </tmp/f", "50331648");
-	used = resident_kib(c);
+	used = child_resident_kib(c);
 	ck_assert_msg(used > before + FILE_KIB / 2, "%s: %ld KiB before, %ld used", what, before, used);
 	reported = reported_kib(p);
 	tell(c, "rm /tmp/f; echo gone", "gone");
-	while ((after = resident_kib(c)) > used - FILE_KIB / 2 || reported_kib(p) < reported + FILE_KIB / 2)
+	while ((after = child_resident_kib(c)) > used - FILE_KIB / 2 || reported_kib(p) < reported + FILE_KIB / 2)
 		child_linger(c, 500);
 	printf("linux: %s: %ld KiB, %ld with a file of %d KiB, %ld without it; %lld KiB reported by then\n", what, before, used, FILE_KIB,
 	       after, (long long)reported_kib(p));

@@ -45,23 +45,6 @@ START_TEST(test_itself)
 }
 END_TEST
 
-/* KiB of RAM that the program has of its own, the host's page of zeros not counted. */
-static long resident_kib(const struct child *c)
-{
-	char path[60], line[200];
-	long kib = -1;
-	FILE *file;
-
-	snprintf(path, sizeof(path), "/proc/%d/smaps_rollup", (int)c->pid);
-	file = fopen(path, "r");
-	ck_assert_ptr_nonnull(file);
-	while (kib < 0 && fgets(line, sizeof(line), file))
-		sscanf(line, "Rss: %ld kB", &kib);
-	fclose(file);
-	ck_assert_int_gt(kib, 0);
-	return kib;
-}
-
 static json_int_t balloon(const struct place *p, const char *field)
 {
 	json_t *guests = ask_stats(p);
@@ -101,11 +84,11 @@ START_TEST(test_given_back)
 	child_expect(&c, "filled\n");
 	if (_i == 1)
 		await_scavenged(&p, "scanned", 64 << 8); /* it has seen every page */
-	before = resident_kib(&c);
+	before = child_resident_kib(&c);
 	press_key(&c, "given\n");
 	ck_assert_int_eq(balloon(&p, "reported"), MANY);
 	ck_assert_int_eq(balloon(&p, "given_back"), MANY);
-	ck_assert_msg(resident_kib(&c) < before - MANY_KIB * 9 / 10, "%s: %ld KiB before, %ld after", words, before, resident_kib(&c));
+	ck_assert_msg(child_resident_kib(&c) < before - MANY_KIB * 9 / 10, "%s: %ld KiB before, %ld after", words, before, child_resident_kib(&c));
 	if (_i == 1)
 		ck_assert_int_ge(scavenged(&p, "zero_kib"), MANY_KIB);
 	if (_i == 1)

@@ -414,3 +414,19 @@ unsigned long child_shell_ms(struct child *c)
 	child_expect(c, " ms\n");
 	return strtoul(c->said.data + at, NULL, 10);
 }
+
+long child_resident_kib(const struct child *c)
+{
+	char path[60], line[200];
+	long kib = -1;
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/proc/%d/smaps_rollup", (int)c->pid);
+	file = fopen(path, "r");
+	ck_assert_ptr_nonnull(file);
+	while (kib < 0 && fgets(line, sizeof(line), file))
+		sscanf(line, "Rss: %ld kB", &kib);
+	fclose(file);
+	ck_assert_int_gt(kib, 0);
+	return kib;
+}

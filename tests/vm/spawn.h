@@ -86,6 +86,9 @@ void child_linger(struct child *c, unsigned int ms);
 
 bool child_has_ended(const struct child *c);
 
+/* KiB of RAM that it has of its own now, the host's page of zeros not counted. */
+long child_resident_kib(const struct child *c);
+
 uint64_t monotonic_ns(void);
 
 /* Asks a guest's shell for its own clock: ms since its start. */

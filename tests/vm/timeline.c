@@ -23,6 +23,7 @@
 #include "snapshot/image_reader.h"
 #include "snapshot/reason.h"
 #include "snapshot/restore.h"
+#include "tests/unit/memory_fails.h"
 #include "tests/unit/random.h"
 #include "tests/vm/directory.h"
 #include "tests/vm/effort.h"
@@ -37,36 +38,6 @@
 
 #define SEEN_MOST 20000u
 #define ENOUGH UINT64_MAX
-
-/* The allocation that fails, counted down; 0 = none does. Only the test's own thread runs then. */
-static unsigned int fails_in;
-
-static bool fails(void)
-{
-	return fails_in && !--fails_in;
-}
-
-void *__real_malloc(size_t size);
-void *__real_calloc(size_t count, size_t size);
-void *__real_realloc(void *p, size_t size);
-void *__wrap_malloc(size_t size);
-void *__wrap_calloc(size_t count, size_t size);
-void *__wrap_realloc(void *p, size_t size);
-
-void *__wrap_malloc(size_t size)
-{
-	return fails() ? NULL : __real_malloc(size);
-}
-
-void *__wrap_calloc(size_t count, size_t size)
-{
-	return fails() ? NULL : __real_calloc(count, size);
-}
-
-void *__wrap_realloc(void *p, size_t size)
-{
-	return fails() ? NULL : __real_realloc(p, size);
-}
 
 static const struct guest {
 	const char *words, *input;

@@ -170,21 +170,20 @@ static size_t last_at(const struct history *h, const char *rip)
 	return i; /* and one more */
 }
 
-/* To a breakpoint somewhere, of either kind. */
-static void run_to_break(struct history *h, struct gdb_client *c, struct random *r)
+/*
+ * To the one point there is, "KIND,ADDRESS,SIZE" as of Z packets: at moment `to`, none = h->count; or back to the moment before `to`, none = 0.
+ * Nowhere if nothing is mapped at the point now.
+ */
+static void run_to(struct history *h, struct gdb_client *c, const char *point, bool back, size_t to)
 {
-	const char *rip = h->moment[random_below(r, h->count)].rip;
-	bool hardware = random_below(r, 4) == 0, back = random_below(r, 2);
-	size_t to = back ? last_at(h, rip) : next_at(h, rip);
-	char at[17], insert[40], out[40], what[60];
+	char insert[50], out[50], what[60];
 	const char *answer;
 
-	address_of(at, rip);
-	snprintf(insert, sizeof(insert), "Z%d,%s,1", hardware, at);
-	snprintf(out, sizeof(out), "z%d,%s,1", hardware, at);
-	if (strcmp(client_ask(c, insert), "OK"))
-		return; /* nothing is mapped there now */
+	snprintf(insert, sizeof(insert), "Z%s", point);
+	snprintf(out, sizeof(out), "z%s", point);
 	snprintf(what, sizeof(what), "%s, %s,", insert, back ? "back" : "on");
+	if (strcmp(client_ask(c, insert), "OK"))
+		return;
 	answer = client_ask(c, back ? "bc" : "c");
 	if (back && !to)
 		expect_begin(h, c, answer, what);
@@ -193,6 +192,19 @@ static void run_to_break(struct history *h, struct gdb_client *c, struct random 
 	else
 		expect_at(h, c, back ? to - 1 : to, what);
 	expect_answer(c, out, "OK");
+}
+
+/* To a breakpoint somewhere, of either kind. */
+static void run_to_break(struct history *h, struct gdb_client *c, struct random *r)
+{
+	const char *rip = h->moment[random_below(r, h->count)].rip;
+	bool hardware = random_below(r, 4) == 0, back = random_below(r, 2);
+	size_t to = back ? last_at(h, rip) : next_at(h, rip);
+	char at[17], point[40];
+
+	address_of(at, rip);
+	snprintf(point, sizeof(point), "%d,%s,1", hardware, at);
+	run_to(h, c, point, back, to);
 }
 
 static bool changed(const struct history *h, size_t at)
@@ -210,28 +222,15 @@ static void run_to_write(struct history *h, struct gdb_client *c, struct random 
 {
 	bool back = random_below(r, 2);
 	size_t to = back ? h->now : h->now + 1;
-	char insert[40], out[40], what[60];
-	const char *answer;
+	char point[40];
 
 	while (back ? to && !changed(h, to) : to < h->count && !changed(h, to))
 		to += back ? -1 : 1;
 	if (is_unmapped(h, to))
 		return; /* what is written there before the guest can see it is nothing to this list */
-	snprintf(insert, sizeof(insert), "Z2,%s,8", h->watched);
-	snprintf(out, sizeof(out), "z2,%s,8", h->watched);
-	if (strcmp(client_ask(c, insert), "OK"))
-		return;
-	snprintf(what, sizeof(what), "%s, %s,", insert, back ? "back" : "on");
-	answer = client_ask(c, back ? "bc" : "c");
-	if (back && !to)
-		expect_begin(h, c, answer, what);
-	else if (!back && to == h->count)
-		expect_end(h, c, answer, what);
-	else
-		expect_at(h, c, back ? to - 1 : to, what);
-	expect_answer(c, out, "OK");
+	snprintf(point, sizeof(point), "2,%s,8", h->watched);
+	run_to(h, c, point, back, to);
 }
-
 
 static void wander(struct history *h, struct gdb_client *c, struct random *r)
 {
