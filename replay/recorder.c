@@ -287,6 +287,8 @@ static void due(struct steering *s, struct vm *vm)
 	bool boundary, point;
 
 	r->open = vm->mmu->interruptible(&vm->vcpu); /* first: an access may only be complete then */
+	if (vm_ended(vm))
+		return; /* by that access: nothing comes to it any more, not even time */
 	boundary = vm->vcpu.halted || position(r) != r->ran_from;
 	if (vm->mmu != r->mmu)
 		r->mmu = NULL;
