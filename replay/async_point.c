@@ -8,6 +8,7 @@
 #include "replay/packed.h"
 #include "vmm/ensure.h"
 #include "vmm/mem.h"
+#include "vmm/walk.h"
 
 static bool is_ram(const struct mem *m, uint64_t number)
 {
@@ -47,9 +48,48 @@ int async_point_add_state(struct async_point *p, const struct event *e)
 	return p->whole ? 0 : -EBADMSG;
 }
 
-bool async_point_is_at(const struct async_point *p, const struct cpu_state *cs)
+bool async_point_has_registers(const struct async_point *p, const struct cpu_state *cs)
 {
 	return boundary_is_same(cs, &p->cpu);
+}
+
+/* When a table's entry gets its marks, and what RF is in a frame, is up to the mode (docs/determinism.md). */
+static bool is_same_word(uint64_t a, uint64_t b)
+{
+	uint64_t differs = a ^ b;
+
+	return !differs || (a & PTE_P && !(differs & ~(PTE_A | PTE_D))) || differs == RFLAGS_RF;
+}
+
+static bool is_same_page(const uint64_t *a, const uint64_t *b)
+{
+	for (unsigned int i = 0; i < PAGE_SIZE / sizeof(*a); i++) {
+		if (!is_same_word(a[i], b[i]))
+			return false;
+	}
+	return true;
+}
+
+bool async_point_has_pages(const struct async_point *p, struct mem *m)
+{
+	for (size_t i = 0; i < p->count; i++) {
+		const void *now = mem_at(m, p->page[i].number << PAGE_SHIFT, PAGE_SIZE, MEM_READ);
+		uint64_t page[PAGE_SIZE / sizeof(uint64_t)];
+
+		ensure(now && packed_page_out(p->page[i].bytes, p->page[i].size, page));
+		if (!is_same_page(now, page))
+			return false;
+	}
+	return true;
+}
+
+bool async_point_has_page(const struct async_point *p, uint64_t number)
+{
+	for (size_t i = 0; i < p->count; i++) {
+		if (p->page[i].number == number)
+			return true;
+	}
+	return false;
 }
 
 void async_point_put(const struct async_point *p, struct mem *m)

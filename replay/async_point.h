@@ -30,8 +30,15 @@ struct async_point {
 int async_point_add_page(struct async_point *p, const struct event *e, const struct mem *m);
 int async_point_add_state(struct async_point *p, const struct event *e);
 
-/* Whether the registers are those of the point, but for what modes and hosts do in ways of their own (boundary.h). */
-bool async_point_is_at(const struct async_point *p, const struct cpu_state *cs);
+/*
+ * Whether the guest stands there: the registers are those of the point, and all that was written up to there is in RAM, but for what modes
+ * and hosts do in ways of their own (boundary.h; marks in page tables). The second takes longer, and wants the guest's RAM as it is.
+ */
+bool async_point_has_registers(const struct async_point *p, const struct cpu_state *cs);
+bool async_point_has_pages(const struct async_point *p, struct mem *m);
+
+/* Whether the page was written before the point, since the one before it. */
+bool async_point_has_page(const struct async_point *p, uint64_t number);
 
 /* Writes the pages. */
 void async_point_put(const struct async_point *p, struct mem *m);

@@ -49,7 +49,7 @@ static void pass_string(struct vm *vm, struct boundary *b)
 {
 	unsigned int bytes = repeated_string(vm, b->cpu.rip);
 
-	b->in_string = b->open && bytes;
+	b->in_string = bytes;
 	b->rip = b->cpu.rip + (b->cpu.gpr[CPU_RCX] ? 0 : bytes);
 }
 

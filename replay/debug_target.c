@@ -10,8 +10,6 @@
 #include "vmm/mmu.h"
 #include "vmm/vm.h"
 
-#define RFLAGS_RF (1ull << 16)
-
 static struct vm *vm_of(void *target)
 {
 	return ((struct debugger *)target)->travel.vm;

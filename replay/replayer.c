@@ -89,7 +89,9 @@ static void before(struct access_tap *t, uint64_t at, const struct access *a)
 	while (!vm_ended(r->vm) && r->has_next && r->next.position == at && comes_within(&r->next)) {
 		replayer_bring_next(r);
 	}
-	if (!vm_ended(r->vm) && r->has_next && r->next.position <= at && !replayer_comes_by_itself(&r->next)) {
+	if (replayer_awaits(r)) {
+		vm_end(r->vm, VM_DIVERGED, 0, "after position %" PRIu64 ": the guest was led past an asynchronous point", at);
+	} else if (!vm_ended(r->vm) && r->has_next && r->next.position <= at && !replayer_comes_by_itself(&r->next)) {
 		replayer_expect_next(r);
 		replayer_diverge(r, DIVERGED_ARRIVAL, at, "the guest goes on where something came to it");
 	}

@@ -81,7 +81,7 @@ struct replayer {
 	struct log_place {
 		uint64_t block;
 		uint32_t byte;
-	} *put; /* where in the log those points are that are not walked to */
+	} *put; /* where in the log those points are that cannot be walked to */
 	size_t puts;
 	struct replay_follower *follower; /* NULL = nobody */
 	struct replay_digest *state;
@@ -109,13 +109,13 @@ bool replayer_rest(struct replayer *r);
 
 /*
  * Where the guest is to walk to: an asynchronous point, or NULL. Until replayer_reached() says that it stands there, or replayer_put() puts
- * it there, nothing comes to it; and when it makes an access before, it was led astray, and has diverged.
+ * it there, nothing comes to it; and when it makes an access before, it was led past it, and the VM has ended as diverged, which is not said.
  */
 const struct async_point *replayer_awaits(const struct replayer *r);
 void replayer_reached(struct replayer *r);
 void replayer_put(struct replayer *r);
 
-/* It was led past the one that it walks to: whenever it comes there again it is put there. Returns 0 or a logged -ENOMEM. */
+/* It was led past the one that it walks to: from now on it is put there at once. Returns 0 or a logged -ENOMEM. */
 int replayer_put_next_time(struct replayer *r);
 
 /* For a guest that is put back to where it was: where the replayer stands, and back to there. Returns 0, or -errno with the reason. */

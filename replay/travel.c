@@ -1,6 +1,7 @@
 #include "replay/travel.h"
 
 #include <errno.h>
+#include <inttypes.h>
 
 #include "replay/replayer.h"
 #include "replay/timeline.h"
@@ -144,11 +145,17 @@ static enum travel_end end_of_history(struct travel *t)
 	return stand(t, TRAVEL_END);
 }
 
-/* The guest was led past the asynchronous point that it walked to, because what is executed there is not what was there before. */
+/* Places on the way to the point are no more, then: it stands at the point. */
 bool travel_puts_instead(struct travel *t)
 {
-	if (!t->replayer || t->vm->end.kind != VM_DIVERGED || !replayer_awaits(t->replayer))
+	uint64_t at;
+
+	if (!t->replayer || !replayer_awaits(t->replayer) || (t->vm->end.kind != VM_DIVERGED && t->vm->end.kind != VM_KILLED))
 		return false;
+	at = t->replayer->next.position;
+	log_print(LOG_INFO, "position %" PRIu64 ": the guest does not come to where it was interrupted; it is put there", at);
+	if (t->here.position == at)
+		place_set(&t->here, at);
 	return replayer_put_next_time(t->replayer) == 0 && travel_go(t, &t->here) == 0 && travel_use_points(t, t->points) == 0;
 }
 

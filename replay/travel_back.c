@@ -13,6 +13,7 @@
 static enum travel_end give_up(struct travel *t)
 {
 	t->interrupted = false;
+	travel_puts_instead(t);
 	return travel_stand_at(t, &t->here, TRAVEL_INTERRUPTED);
 }
 

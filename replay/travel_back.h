@@ -18,7 +18,7 @@ int travel_go(struct travel *t, const struct place *p);
 enum travel_end travel_stand_at(struct travel *t, const struct place *p, enum travel_end end);
 
 /*
- * The guest has ended: whether that is because it cannot be walked to where it was interrupted. Then it stands `here` again, and will be put
- * there instead.
+ * The guest has ended: whether that is because it was led past the asynchronous point that it walked to, executing something else than it did
+ * then. In that case it is put there from now on, and stands `here` again, which is the point itself if it was on the way to it.
  */
 bool travel_puts_instead(struct travel *t);

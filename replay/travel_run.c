@@ -1,9 +1,10 @@
 #include "replay/travel_run.h"
 
-#include <time.h>
+#include <inttypes.h>
 
 #include "replay/replayer.h"
 #include "replay/timeline.h"
+#include "snapshot/host_time.h"
 #include "snapshot/reason.h"
 #include "vmm/cpu_state.h"
 #include "vmm/debug.h"
@@ -12,7 +13,7 @@
 #include "vmm/run.h"
 #include "vmm/walk.h"
 
-#define WALK_HITS_MOST 2000u		  /* of the instruction at an asynchronous point; then the guest is put there */
+#define WALK_HITS_MOST 2000u		  /* executions of the instruction at an asynchronous point; then the guest is put there */
 #define CHECKPOINT_EVERY_NS 100000000ull /* of the host's time */
 
 static const struct async_point *awaited(const struct travel *t)
@@ -31,29 +32,42 @@ static bool look_for_point(struct travel *t)
 {
 	const struct async_point *p = awaited(t);
 
-	if (!p || !async_point_is_at(p, t->vm->mmu->debug->registers(t->vm)))
+	if (!p || !async_point_has_registers(p, t->vm->mmu->debug->registers(t->vm)))
+		return false;
+	debug_take_out(t->vm);
+	if (!async_point_has_pages(p, &t->vm->mem))
 		return false;
 	stop_waiting(t);
 	replayer_reached(t->replayer);
 	return true;
 }
 
-static void put(struct travel *t)
+/* What it would have met on the way nobody sees; but that something is not as it was is seen. */
+static enum halt put(struct travel *t)
 {
 	stop_waiting(t);
 	replayer_put(t->replayer);
+	if (vm_ended(t->vm))
+		return HALT_ENDED;
+	debug_was_put(t->vm);
+	if (!t->debug->stopped)
+		return HALT_STEPPED;
+	t->stop = t->debug->stop;
+	return HALT_POINT;
 }
 
-/* By the tables that the guest has at the point; as soon as they lead there, which a fault on the way may have to bring about. */
+/* By the tables that the guest has at the point: where they lead now, which what happens on the way may change. */
 static void wait_for_point(struct travel *t)
 {
 	const struct async_point *p = awaited(t);
 	struct walk w;
 
-	if (!p || t->debug->own.size)
+	if (!p)
 		return;
 	walk_guest(&t->vm->mem, &p->cpu, p->cpu.rip, MMU_READ, &w);
-	if (!w.fault)
+	if (w.fault)
+		debug_remove_own(t->vm);
+	else if (!t->debug->own.size || t->debug->own.gpa != w.gpa)
 		debug_set_own(t->vm, p->cpu.rip, w.gpa);
 }
 
@@ -85,10 +99,25 @@ static enum halt stopped(struct travel *t)
 	return t->stop.why == DEBUG_POINT ? HALT_POINT : HALT_STEPPED;
 }
 
+/*
+ * Counted is what the guest executes, whatever moves have it do so: every way through here leads to the same places. The instruction at the
+ * point is always executed by a step, since otherwise there is a breakpoint.
+ */
+static bool is_too_far(struct travel *t)
+{
+	wait_for_point(t);
+	if (!awaited(t) || !debug_is_at_own(t->vm) || ++t->hits <= WALK_HITS_MOST)
+		return false;
+	log_print(LOG_INFO, "position %" PRIu64 ": too far to walk; the guest is put to where it was interrupted", travel_position(t));
+	return true;
+}
+
 enum halt guest_step(struct travel *t)
 {
 	enum halt h = HALT_ENDED;
 
+	if (is_too_far(t))
+		return put(t);
 	debug_take_out(t->vm);
 	t->debug->stepping = true;
 	while (turn(t)) {
@@ -104,25 +133,23 @@ enum halt guest_step(struct travel *t)
 	return h;
 }
 
-/* At the instruction of an asynchronous point, but not at the point: on, one instruction. */
-static enum halt pass(struct travel *t)
+/* Where it is going by itself it need not walk if it can meet nothing on the way. */
+static bool can_meet(const struct travel *t, const struct async_point *p)
 {
-	if (look_for_point(t))
-		return HALT_STEPPED;
-	if (++t->hits <= WALK_HITS_MOST)
-		return guest_step(t);
-	log_print(LOG_INFO, "position %llu: too far to walk; the guest is put to where it was interrupted",
-		  (unsigned long long)travel_position(t));
-	put(t);
-	return HALT_STEPPED;
+	for (unsigned int i = 0; i < t->debug->count; i++) {
+		const struct debug_point *d = &t->debug->point[i];
+
+		if (d->kind != DEBUG_WATCH_WRITE || async_point_has_page(p, d->gpa >> PAGE_SHIFT))
+			return true;
+	}
+	return false;
 }
 
-static uint64_t host_ns(void)
+static bool can_skip(const struct travel *t)
 {
-	struct timespec ts;
+	const struct async_point *p = awaited(t);
 
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000000000ull + (uint64_t)ts.tv_nsec;
+	return p && !can_meet(t, p);
 }
 
 /* An access has just been made. False: the VM has ended. */
@@ -153,6 +180,14 @@ static enum halt look_around(struct travel *t, uint64_t limit, uint64_t before)
 	return HALT_STEPPED;
 }
 
+/* Where it waits for the asynchronous point: on, one instruction, if that is not it. */
+static enum halt at_stop(struct travel *t)
+{
+	if (t->debug->stop.why != DEBUG_OWN_BREAK)
+		return stopped(t);
+	return look_for_point(t) ? HALT_STEPPED : guest_step(t);
+}
+
 enum halt guest_run(struct travel *t, uint64_t limit)
 {
 	enum halt h = HALT_STEPPED;
@@ -160,10 +195,12 @@ enum halt guest_run(struct travel *t, uint64_t limit)
 	while (h == HALT_STEPPED) {
 		uint64_t before = travel_position(t);
 
-		if (!turn(t))
-			return HALT_ENDED;
-		if (t->debug->stopped)
-			h = t->debug->stop.why == DEBUG_OWN_BREAK ? pass(t) : stopped(t);
+		if (can_skip(t))
+			h = put(t);
+		else if (!turn(t))
+			h = HALT_ENDED;
+		else if (t->debug->stopped)
+			h = at_stop(t);
 		if (h == HALT_STEPPED)
 			h = look_around(t, limit, before);
 	}

@@ -13,7 +13,6 @@
 #define RFLAGS_OF (1ull << 11)
 #define RFLAGS_IOPL (3ull << 12)
 #define RFLAGS_NT (1ull << 14)
-#define RFLAGS_RF (1ull << 16)
 #define RFLAGS_VM (1ull << 17)
 #define RFLAGS_AC (1ull << 18)
 #define RFLAGS_VIF (1ull << 19)

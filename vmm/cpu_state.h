@@ -101,6 +101,7 @@ struct cpu_state {
 #define EFER_NXE (1ull << 11)
 #define RFLAGS_ONE (1ull << 1)
 #define RFLAGS_IF (1ull << 9)
+#define RFLAGS_RF (1ull << 16)
 
 /* Saves or loads the state. Loading checks what the host would refuse or misread; see state.h. */
 void cpu_state_visit(struct cpu_state *cs, struct state *s);

@@ -200,6 +200,14 @@ bool debug_is_at_break(struct vm *vm)
 	return has_break(vm->debug, DEBUG_BREAK, rip, gpa) || has_break(vm->debug, DEBUG_HARDWARE_BREAK, rip, gpa);
 }
 
+bool debug_is_at_own(struct vm *vm)
+{
+	const struct debug_point *own = &vm->debug->own;
+	uint64_t rip = vm->mmu->debug->registers(vm)->rip, gpa;
+
+	return own->size && own->gva == rip && vm->mmu->translate(&vm->vcpu, rip, MMU_READ, &gpa) == 0 && own->gpa == gpa;
+}
+
 /* What was noted first stays. */
 static void note(struct debug *d, enum debug_why why, enum debug_kind kind, uint64_t gva)
 {
@@ -266,6 +274,17 @@ static void note_changes(struct vm *vm)
 		if (debug_is_watch(p->kind) && has_changed(vm, p) && p->kind != DEBUG_WATCH_READ)
 			note(d, DEBUG_POINT, p->kind, p->gva);
 	}
+}
+
+void debug_was_put(struct vm *vm)
+{
+	struct debug *d = vm->debug;
+
+	d->stopped = false;
+	note_changes(vm);
+	if (debug_is_at_break(vm))
+		note(d, DEBUG_POINT, DEBUG_BREAK, vm->mmu->debug->registers(vm)->rip);
+	d->stop.is_access = false;
 }
 
 void debug_executed(struct vm *vm, bool is_access)

@@ -102,8 +102,15 @@ int debug_set(struct vm *vm, const struct debug_point *point, unsigned int count
 void debug_set_own(struct vm *vm, uint64_t gva, uint64_t gpa);
 void debug_remove_own(struct vm *vm);
 
-/* Whether a breakpoint of the user's is where the guest stands. */
+/* Whether a breakpoint of the user's is where the guest stands; or the one beside them. */
 bool debug_is_at_break(struct vm *vm);
+bool debug_is_at_own(struct vm *vm);
+
+/*
+ * The guest was put to where it stands, without executing what leads there: d->stopped says whether it is to stop, for a breakpoint there or
+ * for a value that is another than before.
+ */
+void debug_was_put(struct vm *vm);
 
 /* Before the backend prepares the run (mmu.h): points that wait for a page look for it. */
 void debug_place(struct vm *vm);

@@ -49,17 +49,21 @@ struct debugged debug_recorded(const char *words, const char *input)
 	snprintf(line, sizeof(line), "run --mmu %s --record %s/rec %s", mmu_is_shadow() ? "shadow" : "ept", d.place.control.directory, words);
 	recorded = spawn_line(line, input);
 	outcome_free(&recorded);
-	start(&d, "replay --gdb unix:%s/gdb %s/rec");
+	start(&d, "replay --log=info --gdb unix:%s/gdb %s/rec");
 	return d;
+}
+
+struct outcome kill_debugged(struct debugged *d)
+{
+	client_send(&d->gdb, "k", 1);
+	client_close(&d->gdb);
+	return child_end(&d->child);
 }
 
 void end_debugged(struct debugged *d)
 {
-	struct outcome o;
+	struct outcome o = kill_debugged(d);
 
-	client_send(&d->gdb, "k", 1);
-	client_close(&d->gdb);
-	o = child_end(&d->child);
 	ck_assert_msg(o.status == 130, "a guest that the debugger kills: status %d, %s", o.status, o.err.data);
 	outcome_free(&o);
 	leave_snapshot_place(&d->place);

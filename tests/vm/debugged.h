@@ -24,5 +24,6 @@ struct debugged debug_recorded(const char *words, const char *input);
 /* Waits for the socket of a command that was started, and connects. */
 void connect_gdb(struct debugged *d);
 
-/* Kills the guest. */
+/* Kills the guest; the first one returns what the program said, and leaves the place. */
+struct outcome kill_debugged(struct debugged *d);
 void end_debugged(struct debugged *d);

@@ -21,7 +21,6 @@
 #define RFLAGS_TF 0x100ull
 #define RFLAGS_ANY 0x3d7fd7ull /* all that can be set in long mode */
 #define RFLAGS_NT 0x4000ull
-#define RFLAGS_RF 0x10000ull   /* of a pushed image: hosts differ */
 #define RAM_END 0x1000000ull
 
 static bool canonical(uint64_t gva)

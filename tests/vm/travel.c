@@ -23,6 +23,7 @@ struct moment {
 };
 
 struct history {
+	struct debugged *debugged;
 	struct moment *moment;
 	size_t count, room;
 	size_t last; /* where it stands when the recording has ended */
@@ -73,14 +74,14 @@ static size_t find(const struct history *h, const char *registers)
 	ck_abort_msg("the guest stands where it never was");
 }
 
-static struct history take_history(struct gdb_client *c, const char *watched)
+static struct history take_history(struct debugged *d, const char *watched)
 {
-	struct history h = {.watched = watched};
+	struct history h = {.debugged = d, .watched = watched};
 
 	do
-		add(&h, c);
-	while (!is_end(client_ask(c, "s")));
-	h.last = h.now = find(&h, client_ask(c, "g"));
+		add(&h, &d->gdb);
+	while (!is_end(client_ask(&d->gdb, "s")));
+	h.last = h.now = find(&h, client_ask(&d->gdb, "g"));
 	return h;
 }
 
@@ -105,10 +106,15 @@ static size_t look_up(const struct history *h, const char *registers)
 
 static void expect_at(struct history *h, struct gdb_client *c, size_t at, const char *what)
 {
-	const char *is = client_ask(c, "g");
+	char *is = strdup(client_ask(c, "g"));
 
-	ck_assert_msg(!strcmp(is, h->moment[at].registers), "%s from moment %zu of %zu (RIP %s): at moment %zu, not at moment %zu (RIP %s):\n%s\n%s",
-		      what, h->now, h->count, h->moment[h->now].rip, look_up(h, is), at, h->moment[at].rip, is, h->moment[at].registers);
+	if (strcmp(is, h->moment[at].registers)) {
+		struct outcome o = kill_debugged(h->debugged);
+
+		ck_abort_msg("%s from moment %zu of %zu (RIP %s): at moment %zu, not at moment %zu (RIP %s):\n%s\n%s\n%s", what, h->now, h->count,
+			     h->moment[h->now].rip, look_up(h, is), at, h->moment[at].rip, is, h->moment[at].registers, o.err.data);
+	}
+	free(is);
 	h->now = at;
 }
 
@@ -247,7 +253,7 @@ static void test_against_history(const char *words, const char *input, const cha
 {
 	struct random r = random_start("travel");
 	struct debugged d = debug_recorded(words, input);
-	struct history h = take_history(&d.gdb, watched);
+	struct history h = take_history(&d, watched);
 
 	for (unsigned int i = 0; i < times; i++)
 		wander(&h, &d.gdb, &r);
