@@ -61,14 +61,14 @@ static void wait_for_point(struct travel *t)
 {
 	const struct async_point *p = awaited(t);
 	struct walk w;
+	uint64_t gpa;
 
 	if (!p)
 		return;
 	walk_guest(&t->vm->mem, &p->cpu, p->cpu.rip, MMU_READ, &w);
-	if (w.fault)
-		debug_remove_own(t->vm);
-	else if (!t->debug->own.size || t->debug->own.gpa != w.gpa)
-		debug_set_own(t->vm, p->cpu.rip, w.gpa);
+	gpa = w.fault ? DEBUG_NOWHERE : w.gpa;
+	if (!t->debug->own.size || t->debug->own.gpa != gpa)
+		debug_set_own(t->vm, p->cpu.rip, gpa, p->cpu.cr3);
 }
 
 bool guest_rest(struct travel *t)

@@ -91,6 +91,14 @@ bool debug_stop_int3(struct shadow_vm *s)
 	return true;
 }
 
+bool debug_stop_unfetched(struct shadow_vm *s, uint64_t gva)
+{
+	if (!s->vm->debug || gva != s->cs.rip || !debug_break_unfetched(s->vm))
+		return false;
+	s->again = true;
+	return true;
+}
+
 void debug_stop_executed(struct shadow_vm *s, bool is_access)
 {
 	if (!s->vm->debug || s->again)

@@ -19,6 +19,9 @@ void debug_stop_guarded(struct shadow_vm *s, uint64_t gva, unsigned int access, 
 /* An INT3 was executed at RIP. Returns whether it is a breakpoint, where the guest stops. */
 bool debug_stop_int3(struct shadow_vm *s);
 
+/* The guest is to get a page fault, for a fetch at gva. Returns whether there is a breakpoint, where it stops before that. */
+bool debug_stop_unfetched(struct shadow_vm *s, uint64_t gva);
+
 /* An event has been handled; what it was for was executed, with an access or without, or will be (s->again). */
 void debug_stop_executed(struct shadow_vm *s, bool is_access);
 

@@ -123,6 +123,8 @@ static void on_page_fault(struct shadow_vm *s, uint64_t gva, uint32_t error)
 		debug_stop_guarded(s, gva, access, walk.gpa);
 		break;
 	case TABLES_GUEST_FAULT:
+		if ((access & MMU_EXEC) && debug_stop_unfetched(s, gva))
+			break;
 		trap.error = walk.error;
 		reflect(s, &trap, DELIVER_FAULT, 0);
 		break;

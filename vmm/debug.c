@@ -22,8 +22,10 @@ int debug_attach(struct debug *d, struct vm *vm)
 
 static void place(struct vm *vm, struct debug_point *p)
 {
-	if (!p->placed)
-		p->placed = vm->mmu->translate(&vm->vcpu, p->gva, MMU_READ, &p->gpa) == 0;
+	if (p->placed)
+		return;
+	p->placed = vm->mmu->translate(&vm->vcpu, p->gva, MMU_READ, &p->gpa) == 0;
+	p->cr3 = vm->mmu->debug->registers(vm)->cr3;
 }
 
 /* Not by MEM_WRITE: see invariant 2. The guest may have written there, or given the page to somebody else: then nothing is ours. */
@@ -170,10 +172,10 @@ void debug_remove_own(struct vm *vm)
 	vm->debug->own = (struct debug_point){0};
 }
 
-void debug_set_own(struct vm *vm, uint64_t gva, uint64_t gpa)
+void debug_set_own(struct vm *vm, uint64_t gva, uint64_t gpa, uint64_t cr3)
 {
 	debug_take_out(vm);
-	vm->debug->own = (struct debug_point){.kind = DEBUG_BREAK, .gva = gva, .gpa = gpa, .size = 1, .placed = true};
+	vm->debug->own = (struct debug_point){.kind = DEBUG_BREAK, .gva = gva, .gpa = gpa, .cr3 = cr3, .size = 1, .placed = true};
 }
 
 /* One that has waited for the page has it now. */
@@ -191,21 +193,30 @@ static bool has_break(const struct debug *d, enum debug_kind kind, uint64_t gva,
 	return false;
 }
 
+static bool stands_at(struct vm *vm, const struct debug_point *p)
+{
+	const struct cpu_state *cs = vm->mmu->debug->registers(vm);
+	uint64_t gpa;
+
+	if (debug_is_watch(p->kind) || p->gva != cs->rip)
+		return false;
+	if (vm->mmu->translate(&vm->vcpu, cs->rip, MMU_READ, &gpa) < 0)
+		return !p->placed || p->cr3 == cs->cr3;
+	return !p->placed || p->gpa == gpa;
+}
+
 bool debug_is_at_break(struct vm *vm)
 {
-	uint64_t rip = vm->mmu->debug->registers(vm)->rip, gpa;
-
-	if (vm->mmu->translate(&vm->vcpu, rip, MMU_READ, &gpa) < 0)
-		return false;
-	return has_break(vm->debug, DEBUG_BREAK, rip, gpa) || has_break(vm->debug, DEBUG_HARDWARE_BREAK, rip, gpa);
+	for (unsigned int i = 0; i < vm->debug->count; i++) {
+		if (stands_at(vm, &vm->debug->point[i]))
+			return true;
+	}
+	return false;
 }
 
 bool debug_is_at_own(struct vm *vm)
 {
-	const struct debug_point *own = &vm->debug->own;
-	uint64_t rip = vm->mmu->debug->registers(vm)->rip, gpa;
-
-	return own->size && own->gva == rip && vm->mmu->translate(&vm->vcpu, rip, MMU_READ, &gpa) == 0 && own->gpa == gpa;
+	return vm->debug->own.size && stands_at(vm, &vm->debug->own);
 }
 
 /* What was noted first stays. */
@@ -228,6 +239,20 @@ bool debug_break(struct debug *d, enum debug_kind kind, uint64_t gva, uint64_t g
 	else
 		return false;
 	return true;
+}
+
+bool debug_break_unfetched(struct vm *vm)
+{
+	struct debug *d = vm->debug;
+	uint64_t rip = vm->mmu->debug->registers(vm)->rip;
+
+	if (d->stepping)
+		return false;
+	if (debug_is_at_break(vm))
+		note(d, DEBUG_POINT, DEBUG_BREAK, rip);
+	else if (debug_is_at_own(vm))
+		note(d, DEBUG_OWN_BREAK, DEBUG_BREAK, rip);
+	return d->stopped;
 }
 
 static bool overlap(const struct debug_point *p, uint64_t gva, uint32_t size)

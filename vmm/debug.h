@@ -9,7 +9,8 @@
  * 3. A hardware breakpoint leaves RAM alone, so that it holds where code is still to be written; its page cannot be executed.
  * 4. A watched value is compared whenever the guest has stopped. The backend sees to it that the guest stops for each instruction that
  *    may write to it; what devices and the VMM write is found behind the access that it came with.
- * 5. Points lie in guest-virtual space, and hold for the page that lay there when they were made; an INT3 waits until there is one.
+ * 5. Points lie in guest-virtual space, and hold for the page that lay there when they were made; an INT3 waits until there is one. Where no
+ *    page is, the guest stands at a breakpoint all the same before it faults there.
  *
  * All functions are called on the vCPU's thread, the guest standing still.
  */
@@ -30,10 +31,10 @@ struct debug_point {
 	enum debug_kind kind;
 	uint64_t gva;
 	uint32_t size; /* bytes; of a breakpoint 1 */
-	bool placed;   /* gpa is known */
+	bool placed;   /* gpa is known, by the tables at cr3 */
 	bool in;       /* the INT3 is there, in place of `byte` */
 	uint8_t byte;
-	uint64_t gpa;
+	uint64_t gpa, cr3;
 	uint8_t value[DEBUG_WATCH_MOST]; /* of a watch: what was last seen there */
 };
 
@@ -98,8 +99,12 @@ int debug_remove(struct vm *vm, enum debug_kind kind, uint64_t gva, uint32_t siz
 /* These points, as they were once placed, in place of all that there are; what they watch is looked at anew. Returns 0 or a logged -errno. */
 int debug_set(struct vm *vm, const struct debug_point *point, unsigned int count);
 
-/* A breakpoint beside the user's: at the byte of RAM at gpa, where the guest executes it at gva. Removing one that is not there is fine. */
-void debug_set_own(struct vm *vm, uint64_t gva, uint64_t gpa);
+/*
+ * A breakpoint beside the user's: at the byte of RAM at gpa, where the guest executes it at gva; DEBUG_NOWHERE: no page is there by the tables
+ * at cr3, and who goes by them faults. Removing one that is not there is fine.
+ */
+#define DEBUG_NOWHERE UINT64_MAX
+void debug_set_own(struct vm *vm, uint64_t gva, uint64_t gpa, uint64_t cr3);
 void debug_remove_own(struct vm *vm);
 
 /* Whether a breakpoint of the user's is where the guest stands; or the one beside them. */
@@ -121,6 +126,9 @@ void debug_take_out(struct vm *vm);
 
 /* The guest is about to execute the byte at gpa, at gva: notes it if a breakpoint of that kind is there and in force, and returns whether. */
 bool debug_break(struct debug *d, enum debug_kind kind, uint64_t gva, uint64_t gpa);
+
+/* The guest is about to fault where it fetches the instruction at RIP: the same for breakpoints of any kind. */
+bool debug_break_unfetched(struct vm *vm);
 
 /*
  * The instruction that the guest is about to execute reads, or with MMU_WRITE writes, size bytes at gva, in a page that it may not touch

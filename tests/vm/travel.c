@@ -282,6 +282,52 @@ START_TEST(test_bank)
 }
 END_TEST
 
+/* All stops at one instruction, on and then back: the same ones. */
+static void there_and_back(struct debugged *d, const char *rip)
+{
+	struct history h = {.debugged = d};
+	char at[17], point[40];
+	const char *answer;
+
+	address_of(at, rip);
+	snprintf(point, sizeof(point), "Z0,%s,1", at);
+	expect_answer(&d->gdb, point, "OK");
+	add(&h, &d->gdb);
+	while (!is_end(answer = client_ask(&d->gdb, "c")))
+		add(&h, &d->gdb);
+	printf("travel: %s: %zu stops\n", at, h.count);
+	/* From the end, where it can be looked at: some may lie behind that. */
+	client_ask(&d->gdb, "bc");
+	h.now = find(&h, client_ask(&d->gdb, "g"));
+	while (h.now) {
+		client_ask(&d->gdb, "bc");
+		expect_at(&h, &d->gdb, h.now - 1, "back");
+	}
+	expect_begin(&h, &d->gdb, client_ask(&d->gdb, "bc"), "back");
+	point[0] = 'z';
+	expect_answer(&d->gdb, point, "OK");
+	free_history(&h);
+}
+
+START_TEST(test_there_and_back)
+{
+	struct random r = random_start("there and back");
+	struct debugged d = debug_recorded("@bank -- 3", "");
+
+	for (unsigned int i = 0; i < effort(10, 5); i++) {
+		char rip[17] = "";
+
+		for (uint64_t steps = random_below(&r, 2000); steps--;)
+			client_ask(&d.gdb, "s");
+		memcpy(rip, client_ask(&d.gdb, "g") + DEBUGGED_RIP, 16);
+		while (!is_begin(client_ask(&d.gdb, "bc")))
+			;
+		there_and_back(&d, rip);
+	}
+	end_debugged(&d);
+}
+END_TEST
+
 /* Whoever leaves leaves a guest that runs to its end, wherever it stood. */
 START_TEST(test_detach)
 {
@@ -351,6 +397,7 @@ int main(void)
 
 	for (size_t i = 0; i < 4; i++)
 		tcase_set_timeout(tcases[i], 230);
+	tcase_add_test(tcases[3], test_there_and_back);
 	tcase_add_test(tcases[3], test_detach);
 	tcase_add_test(tcases[3], test_running);
 	tcase_add_test(tcases[3], test_refusals);
