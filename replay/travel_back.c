@@ -7,13 +7,15 @@
 #include "replay/timeline.h"
 #include "replay/travel_run.h"
 #include "vmm/cpu_state.h"
+#include "vmm/log.h"
 #include "vmm/mmu.h"
 
 /* The user has had enough, or the guest cannot be made to go on: to where it was. */
 static enum travel_end give_up(struct travel *t)
 {
 	t->interrupted = false;
-	travel_puts_instead(t);
+	if (!travel_puts_instead(t) && t->vm->end.kind == VM_DIVERGED)
+		log_print(LOG_WARN, "%s", t->vm->end.reason);
 	return travel_stand_at(t, &t->here, TRAVEL_INTERRUPTED);
 }
 
