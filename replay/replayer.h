@@ -108,11 +108,10 @@ int replayer_begin(struct replayer *r, struct vm *vm);
 bool replayer_rest(struct replayer *r);
 
 /*
- * Where the guest is to walk to: an asynchronous point, or NULL. Until replayer_reached() says that it stands there, or replayer_put() puts
- * it there, nothing comes to it; and when it makes an access before, it was led past it, and the VM has ended as diverged, which is not said.
+ * Where the guest is to walk to: an asynchronous point, or NULL. Until replayer_put() puts it there, from right there or from anywhere else,
+ * nothing comes to it; and when it makes an access before, it was led past it, and the VM has ended as diverged, which is not said.
  */
 const struct async_point *replayer_awaits(const struct replayer *r);
-void replayer_reached(struct replayer *r);
 void replayer_put(struct replayer *r);
 
 /* It was led past the one that it walks to: from now on it is put there at once. Returns 0 or a logged -ENOMEM. */

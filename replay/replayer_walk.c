@@ -57,12 +57,6 @@ const struct async_point *replayer_awaits(const struct replayer *r)
 	return r->point.whole ? &r->point : NULL;
 }
 
-void replayer_reached(struct replayer *r)
-{
-	async_point_forget(&r->point);
-	replayer_advance(r);
-}
-
 static struct log_place log_place(const struct log_mark *m)
 {
 	return (struct log_place){.block = m->at, .byte = m->next};
@@ -85,5 +79,6 @@ void replayer_put(struct replayer *r)
 	async_point_put(&r->point, &r->vm->mem);
 	if (vm_go_on_from(r->vm, &r->point.cpu) < 0)
 		vm_fail(r->vm, "the guest's state cannot be changed");
-	replayer_reached(r);
+	async_point_forget(&r->point);
+	replayer_advance(r);
 }

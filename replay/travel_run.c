@@ -27,7 +27,10 @@ static void stop_waiting(struct travel *t)
 	t->hits = 0;
 }
 
-/* Has the guest come to the asynchronous point it walks to? */
+/*
+ * Has the guest come to the asynchronous point it walks to? Then it is put there all the same: what comes next may store what the modes, and
+ * a debugger, do in ways of their own (RF, in the frame of an interrupt).
+ */
 static bool look_for_point(struct travel *t)
 {
 	const struct async_point *p = awaited(t);
@@ -38,7 +41,7 @@ static bool look_for_point(struct travel *t)
 	if (!async_point_has_pages(p, &t->vm->mem))
 		return false;
 	stop_waiting(t);
-	replayer_reached(t->replayer);
+	replayer_put(t->replayer);
 	return true;
 }
 
