@@ -6,6 +6,7 @@
 #include "tests/vm/modes.h"
 
 #define TRIES 6000 /* of 10 ms */
+#define LIMIT_S 1700u /* the test's own ends it before */
 
 void connect_gdb(struct debugged *d)
 {
@@ -25,7 +26,7 @@ void connect_gdb(struct debugged *d)
 static void start(struct debugged *d, const char *command)
 {
 	char line[500];
-	struct spawn s = {.line = line};
+	struct spawn s = {.line = line, .limit_s = LIMIT_S};
 
 	snprintf(line, sizeof(line), command, d->place.control.directory, d->place.control.directory);
 	d->child = child_start(&s);
