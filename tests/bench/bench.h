@@ -32,6 +32,7 @@ void bench_clone(const struct bench *b, struct report *r);
 void bench_scavenger(const struct bench *b, struct report *r);
 void bench_ksm(const struct bench *b, struct report *r);
 void bench_recording(const struct bench *b, struct report *r);
+void bench_reverse(const struct bench *b, struct report *r);
 
 /* calloc() that does not fail. */
 void *bench_alloc(size_t n, size_t size);

@@ -1,6 +1,6 @@
 /*
  * bench [--json] [--check] [--runs N] [--build DIR] [launch] [port-exit] [memory] [density] [shadow] [solo5] [disk] [disk-guest] [fault]
- *       [--mem MIB] [snapshot] [checkpoint] [clone] [scavenger] [ksm] [recording]
+ *       [--mem MIB] [snapshot] [checkpoint] [clone] [scavenger] [ksm] [recording] [reverse]
  *
  * Measures what Penumbra's build in DIR costs, beside a floor where there is one; all benchmarks
  * unless some are named.
@@ -38,6 +38,7 @@ static const struct {
 	{"scavenger", bench_scavenger},
 	{"ksm", bench_ksm},
 	{"recording", bench_recording},
+	{"reverse", bench_reverse},
 };
 
 #define BENCHMARK_COUNT (sizeof(benchmarks) / sizeof(*benchmarks))
@@ -156,7 +157,7 @@ int main(int argc, char **argv)
 	static const struct argp argp = {
 		.options = options, .parser = on_key, .args_doc = "[BENCHMARK…]",
 		.doc = "Measure all of launch, port-exit, memory, density, shadow, solo5, disk, disk-guest, fault, snapshot, "
-			"checkpoint, clone, scavenger, ksm and recording, or those that are named.",
+			"checkpoint, clone, scavenger, ksm, recording and reverse, or those that are named.",
 	};
 	struct settings s = {.bench = {.runs = DEFAULT_RUNS, .mib = DEFAULT_MIB}};
 	char own[PATH_MAX], paths[PART_COUNT][PATH_MAX];
