@@ -1,6 +1,7 @@
 #include "dedup/hint.h"
 
 #include <stddef.h>
+#include <string.h>
 
 #include "dedup/ward.h"
 #include "vmm/vm.h"
@@ -26,6 +27,7 @@ static void on_zeroed(struct mem_listener *l, uint64_t gpa, uint64_t size)
 
 void hint_begin(struct ward *w)
 {
+	memcpy(w->loaded, w->vm->loaded.extent, sizeof(w->loaded));
 	w->hints = (struct mem_listener){.zeroed = on_zeroed};
 	mem_listen(&w->vm->mem, &w->hints);
 }
@@ -33,4 +35,30 @@ void hint_begin(struct ward *w)
 void hint_end(struct ward *w)
 {
 	mem_unlisten(&w->vm->mem, &w->hints);
+}
+
+/* Of one extent, of which the rest is left. */
+static unsigned int next_of(struct ward *w, struct loaded_extent *e, unsigned int most, uint64_t *page)
+{
+	unsigned int n = 0;
+
+	while (e->size && n == 0) {
+		uint64_t left = e->size / PAGE_SIZE, gone;
+
+		*page = mem_page_number(&w->vm->mem, e->gpa);
+		n = ward_take(&w->fresh, *page, most < left ? most : left);
+		gone = (n ? n : 1) * PAGE_SIZE;
+		e->gpa += gone;
+		e->size -= gone;
+	}
+	return n;
+}
+
+unsigned int hint_next_loaded(struct ward *w, unsigned int most, uint64_t *page)
+{
+	unsigned int n = 0;
+
+	for (unsigned int i = 0; i < LOADED_EXTENTS && n == 0; i++)
+		n = next_of(w, &w->loaded[i], most, page);
+	return n;
 }

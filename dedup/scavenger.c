@@ -10,6 +10,7 @@
 #include "dedup/aside.h"
 #include "dedup/codec.h"
 #include "dedup/epoch.h"
+#include "dedup/hint.h"
 #include "dedup/look.h"
 #include "dedup/map_budget.h"
 #include "dedup/memory_bound.h"
@@ -69,12 +70,14 @@ static uint64_t thread_cpu_ns(void)
 	return (uint64_t)t.tv_sec * NS_PER_SECOND + (uint64_t)t.tv_nsec;
 }
 
-/* A few pages of a ward: those that became idle last come first. Returns false if there is nothing to do. */
+/* A few pages of a ward: the image's come first, then those that became idle last. Returns false if there is nothing to do. */
 static bool work_on(struct scavenger *s, struct ward *w)
 {
 	uint64_t page;
-	unsigned int n = ward_next(w, &w->fresh, LOOK_PAGES, &page);
+	unsigned int n = hint_next_loaded(w, LOOK_PAGES, &page);
 
+	if (n == 0)
+		n = ward_next(w, &w->fresh, LOOK_PAGES, &page);
 	if (n == 0)
 		n = ward_next(w, &w->rest, LOOK_PAGES, &page);
 	if (n) {

@@ -153,19 +153,25 @@ static bool find_next(const struct ward *w, struct ward_queue *q)
 	return false;
 }
 
-unsigned int ward_next(const struct ward *w, struct ward_queue *q, unsigned int most, uint64_t *page)
+unsigned int ward_take(struct ward_queue *q, uint64_t page, uint64_t most)
 {
 	unsigned int n = 0;
+
+	for (; n < most && is_queued(q, page + n); n++)
+		q->pages[(page + n) / WORD_BITS] &= ~(1ull << (page + n) % WORD_BITS);
+	return n;
+}
+
+unsigned int ward_next(const struct ward *w, struct ward_queue *q, unsigned int most, uint64_t *page)
+{
+	unsigned int n;
 	uint64_t room;
 
 	if (!find_next(w, q))
 		return 0;
 	*page = q->cursor;
 	room = mem_page_room(&w->vm->mem, *page);
-	while (n < most && n < room && is_queued(q, *page + n)) {
-		q->pages[(*page + n) / WORD_BITS] &= ~(1ull << (*page + n) % WORD_BITS);
-		n++;
-	}
+	n = ward_take(q, *page, most < room ? most : room);
 	q->cursor = *page + n;
 	return n;
 }

@@ -14,6 +14,7 @@
 #include "dedup/group.h"
 #include "dedup/pace.h"
 #include "vmm/dirty.h"
+#include "vmm/loaded.h"
 #include "vmm/pager.h"
 #include "vmm/userfault_exchange.h"
 #include "vmm/vcpu.h"
@@ -61,6 +62,7 @@ struct ward {
 
 	struct dirty_consumer consumer;
 	struct mem_listener hints; /* hint.h */
+	struct loaded_extent loaded[LOADED_EXTENTS]; /* what the image has brought and hint.h has not given out */
 	struct dirty_set written;
 	uint64_t *used; /* one bit a page: the guest used it in the last epoch, where the MMU mode can tell */
 	struct vcpu_work work;
@@ -122,6 +124,9 @@ unsigned int age_for_cold(uint8_t age);
 void ward_refaulted(struct ward *w, uint64_t page);
 
 void ward_enqueue(struct ward_queue *q, uint64_t page);
+
+/* Takes pages out of the queue from this one on, at most `most`, up to the first that is not in it. Returns how many. */
+unsigned int ward_take(struct ward_queue *q, uint64_t page, uint64_t most);
 
 /*
  * Takes the next run of pages out of the queue, at most `most`. Returns how many, 0 = the queue is empty. A run stays in one region of RAM.

@@ -42,3 +42,15 @@ int boot_prepare(struct vm *vm, const struct vm_config *config, struct cpu_state
 		write_bios_data(vm);
 	return kinds[im->kind].prepare(vm, config, cs);
 }
+
+int boot_image(struct vm *vm, const struct vm_config *config, struct cpu_state *cs)
+{
+	int r;
+
+	loaded_begin(&vm->loaded, &vm->mem);
+	r = image_load(config->image, &vm->mem);
+	if (r == 0)
+		r = boot_prepare(vm, config, cs);
+	loaded_end(&vm->loaded, &vm->mem);
+	return r;
+}

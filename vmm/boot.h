@@ -11,6 +11,12 @@ struct vm;
 struct vm_config;
 
 /*
+ * Loads the image and prepares for it, as boot_prepare() does; vm->loaded says where all of that went. Returns 0 or a logged -errno, which
+ * is -ENOSPC also for an image that does not fit.
+ */
+int boot_image(struct vm *vm, const struct vm_config *config, struct cpu_state *cs);
+
+/*
  * Writes the boot structures, reads the initrd and modules, and gives the first vCPU's state. The image is already in RAM.
  * Returns 0 or a logged -errno: -E2BIG for a command line too long, -ENOSPC for a file that does not fit, -EINVAL for
  * modules that this kind of image does not take.

@@ -270,19 +270,12 @@ static void add_devices(struct vm *vm, const struct vm_config *config)
 	virtio_devices_init(&vm->virtio, vm, config);
 }
 
-static int load_image(struct vm *vm, const struct vm_config *config, struct cpu_state *cs)
-{
-	int r = image_load(config->image, &vm->mem);
-
-	return r < 0 ? r : boot_prepare(vm, config, cs);
-}
-
 /* Sets the first vCPU before its next instruction. */
 static int boot(struct vm *vm, const struct vm_config *config)
 {
 	const struct vm_origin *origin = config->origin;
 	struct cpu_state cs;
-	int r = origin ? origin->bring(origin, vm, &cs) : load_image(vm, config, &cs);
+	int r = origin ? origin->bring(origin, vm, &cs) : boot_image(vm, config, &cs);
 
 	return r < 0 ? r : vm->mmu->import_state(&vm->vcpu, &cs);
 }

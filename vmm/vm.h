@@ -17,6 +17,7 @@
 #include "vmm/cpu_model.h"
 #include "vmm/dirty.h"
 #include "vmm/i8042.h"
+#include "vmm/loaded.h"
 #include "vmm/mem.h"
 #include "vmm/mmu.h"
 #include "vmm/pc_power.h"
@@ -122,6 +123,7 @@ struct vm {
 	struct mem mem;
 	struct slots slots;
 	struct dirty dirty;
+	struct loaded loaded; /* empty where the image was not booted */
 	struct userfault userfault;
 	struct save_stats saves;
 	struct vm_keep *kept;
