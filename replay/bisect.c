@@ -9,6 +9,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "replay/paging_name.h"
 #include "replay/replayer.h"
 #include "replay/show_access.h"
 #include "snapshot/read_all.h"
@@ -236,7 +237,7 @@ static int compare(struct bisect *b, const struct mmu_ops *one, const struct mmu
 
 	b->mmu[0] = one;
 	b->mmu[1] = other;
-	b->with_ram = one == other || !b->program->host_mmu_nested;
+	b->with_ram = one == other || paging_is_common(b->program);
 	r = narrow(b, &w);
 	if (r < 0)
 		return r;

@@ -1,7 +1,7 @@
 /*
  * Who delivers a guest's faults and sets the accessed and dirty bits of its tables: what two runs must have in common for their RAM to be
- * the same to the last bit. Software does both as the manuals say, ours as KVM's; of hardware one learns what it does (RFLAGS.RF in a
- * frame, bits that are set ahead of time).
+ * the same to the last bit. Software does both as the manuals say, ours as KVM's where that interprets ring 0; of hardware one learns what
+ * it does (RFLAGS.RF in a frame, bits that are set ahead of time), and it delivers faults also where KVM keeps shadow tables.
  */
 #pragma once
 
@@ -14,9 +14,15 @@
 
 #define PAGING_NAME_ROOM 32u
 
+/* Whether both modes have it in common. */
+static inline bool paging_is_common(const struct program *p)
+{
+	return p->host_ring0_interpreted;
+}
+
 static inline const char *paging_name(char text[PAGING_NAME_ROOM], const struct program *p, const struct mmu_ops *mmu)
 {
-	snprintf(text, PAGING_NAME_ROOM, p->host_mmu_nested ? "%s/%s" : "%s", p->host_mmu, mmu->name);
+	snprintf(text, PAGING_NAME_ROOM, paging_is_common(p) ? "%s" : "%s/%s", p->host_mmu, mmu->name);
 	return text;
 }
 

@@ -252,6 +252,7 @@ START_TEST(put_back_changed)
 	struct reason why = {0};
 	struct log_reader reader;
 	int fd = memory_file();
+	uint8_t other;
 
 	make_log(&r, 400);
 	ck_assert_int_eq(pwrite(fd, made.bytes, made.size, 0), (ssize_t)made.size);
@@ -259,7 +260,8 @@ START_TEST(put_back_changed)
 	read_on(&reader, &now, 3);
 	log_reader_mark(&reader, &now.mark);
 	read_on(&reader, &now, 300);
-	ck_assert_int_eq(pwrite(fd, "?", 1, (off_t)made.block[0] + 30), 1);
+	other = (uint8_t)~made.bytes[now.mark.at - 1];
+	ck_assert_int_eq(pwrite(fd, &other, 1, (off_t)now.mark.at - 1), 1);
 	ck_assert_int_eq(log_reader_return(&reader, &now.mark, &why), -EBADMSG);
 	ck_assert_msg(strstr(why.text, "not any more what it was"), "%s", why.text);
 	log_reader_close(&reader);
