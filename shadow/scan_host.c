@@ -7,40 +7,32 @@
 #include <unistd.h>
 
 #include "guest/abi.h"
+#include "shadow/insn.h"
 #include "shadow/scan.h"
 #include "vmm/cpu_model.h"
+#include "vmm/cpu_state.h"
 #include "vmm/image.h"
 #include "vmm/kvm.h"
 #include "vmm/probe.h"
 #include "vmm/probe_guest.h"
 
-#define CPUID_LEAF_NAME 0x40000000u /* of the hypervisor; probe_cpuid asks for it */
-
-static uint32_t model_name(const struct kvm_cpuid2 *t)
-{
-	for (uint32_t i = 0; i < t->nent; i++)
-		if (t->entries[i].function == CPUID_LEAF_NAME)
-			return t->entries[i].ebx;
-	return 0;
-}
-
-/* Does CPUID in ring 3 show another CPU than the model? Then what else ring 3 can ask is the real CPU's, too. */
+/*
+ * Does CR4.TSD not keep ring 3 from RDTSC? Then what else ring 3 can ask is the real CPU's, too. CPUID does not tell: a KVM that
+ * runs ring 3 natively has it fault where the processor can.
+ */
 static int find_native(const struct kvm *k, struct kvm_cpuid2 *cpuid, bool *native)
 {
 	struct probe_result result;
-	struct kvm_regs regs;
 	struct probe p;
 	int r = probe_open(&p, k, cpuid);
 
 	if (r < 0)
 		return r;
-	r = probe_start(&p, probe_enter, probe_cpuid, 0);
+	r = probe_start(&p, probe_enter, probe_rdtsc, CR4_TSD);
 	if (r == 0)
 		r = probe_run(&p, &result);
 	if (r == 0)
-		r = kvm_get_regs(p.fd, &regs);
-	if (r == 0)
-		*native = (uint32_t)regs.rbx != model_name(cpuid);
+		*native = result.stop != PROBE_EVENT || result.vector != TRAP_GP;
 	probe_close(&p);
 	return r;
 }

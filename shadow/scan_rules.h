@@ -27,7 +27,7 @@ struct scan_rule {
 
 /* What the rules have to know of a host. */
 struct scan_host {
-	bool native; /* ring 3 runs on the real CPU: its CPUID, its CR4 */
+	bool native; /* ring 3 runs on the real CPU: its CR4, and mostly its CPUID */
 	bool umip;
 };
 

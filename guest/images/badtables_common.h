@@ -10,6 +10,7 @@
 #define OPEN (PTE_P | PTE_W | PTE_A)
 #define NOT_MAPPED 0ull
 #define NOT_CANONICAL 0x0000800000001000ull
+#define NOT_CANONICAL_57 0x0100000000001000ull
 #define NOTHING (BAD_TEST | 0x123)
 #define IST_PAGE 12u /* stack of gates with IST 2: its end is WINDOW(IST_PAGE + 1) */
 #define IST_TOP WINDOW(IST_PAGE + 1)

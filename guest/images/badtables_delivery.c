@@ -81,12 +81,13 @@ static void idt_in_table(bool user)
 	delivery_expect_tag(200, 4, user);
 }
 
+/* A processor judges it by the width that it can do (Intel SDM vol. 3, 4.5.2 on LA57), whatever CR4 says: 57 bits at most. */
 static void load_nowhere(const char *what, const uint8_t *code)
 {
 	static struct table_pointer pointer;
 	struct outcome o;
 
-	pointer = (struct table_pointer){ 0x2ff, NOT_CANONICAL };
+	pointer = (struct table_pointer){ 0x2ff, NOT_CANONICAL_57 };
 	o = delivery_run(code, false, (uint64_t)&pointer, 0);
 	bad_case("%s of an address that is not canonical", what);
 	bad_expect_trap(&o, VECTOR_PROTECTION, 0);

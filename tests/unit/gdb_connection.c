@@ -546,13 +546,23 @@ static void drop_answers(void)
 		;
 }
 
+/* Whole or not at all. A guest that has ended reads no more: what it has not read must not block who sends. */
+static bool send_noise(const char *packet, size_t size)
+{
+	ssize_t n;
+
+	while ((n = send(c->fd, packet, size, MSG_NOSIGNAL | MSG_DONTWAIT)) < 0 && errno == EAGAIN && !atomic_load(&fake->done))
+		usleep(100);
+	return n == (ssize_t)size;
+}
+
 static void talk_noise(struct random *r)
 {
 	for (unsigned int n = 0; n < 500 && !atomic_load(&fake->done); n++) {
 		char packet[400];
 		size_t size = make_noise(r, packet);
 
-		if (send(c->fd, packet, size, MSG_NOSIGNAL) != (ssize_t)size || !random_below(r, 200))
+		if (!send_noise(packet, size) || !random_below(r, 200))
 			rig_reconnect(&rig);
 		drop_answers();
 	}
