@@ -20,9 +20,13 @@ int travel_begin(struct travel *t, struct vm *vm, struct debug *d, struct replay
 	if (r && !replayer_rest(r))
 		err = -ESRCH;
 	if (r && err == 0)
+		err = point_census_take(&t->census, r->events.fd, r->name);
+	if (r && err == 0)
 		err = timeline_begin(&t->timeline, vm, r, &options);
-	if (err < 0)
+	if (err < 0) {
+		point_census_free(&t->census);
 		return err;
+	}
 	t->first = travel_position(t);
 	place_set(&t->here, t->first);
 	return point_sets_find(&t->sets, NULL, 0, &t->points);
@@ -34,6 +38,7 @@ void travel_finish(struct travel *t)
 		timeline_end(t->timeline);
 	place_free(&t->here);
 	point_sets_free(&t->sets);
+	point_census_free(&t->census);
 }
 
 static enum travel_end failed(struct travel *t, int error)

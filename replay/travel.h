@@ -13,6 +13,7 @@
 #include <stdbool.h>
 
 #include "replay/place.h"
+#include "replay/point_census.h"
 #include "vmm/debug.h"
 
 struct replayer;
@@ -40,6 +41,7 @@ struct travel {
 	size_t points;	  /* the user's: number of the set */
 	uint64_t first;	  /* position */
 	uint64_t looked;  /* host's time (ns) of the last checkpoint */
+	struct point_census census;
 	unsigned int hits; /* of the instruction at the asynchronous point that the guest walks to */
 };
 

@@ -14,6 +14,7 @@
 #include "vmm/walk.h"
 
 #define WALK_HITS_MOST 2000u		  /* executions of the instruction at an asynchronous point; then the guest is put there */
+#define WALK_HITS_LEAST 8u
 #define CHECKPOINT_EVERY_NS 100000000ull /* of the host's time */
 
 static const struct async_point *awaited(const struct travel *t)
@@ -103,13 +104,27 @@ static enum halt stopped(struct travel *t)
 }
 
 /*
+ * The oftener a guest was interrupted at an instruction, the more often it executes it, and the more points there are the walk to which
+ * would be in vain. By what the whole log says, so that it does not depend on what was done before.
+ */
+static size_t hits_most(const struct travel *t, uint64_t rip)
+{
+	size_t points = point_census_at(&t->census, rip), most = points ? WALK_HITS_MOST / (points * points) : WALK_HITS_MOST;
+
+	return most > WALK_HITS_LEAST ? most : WALK_HITS_LEAST;
+}
+
+/*
  * Counted is what the guest executes, whatever moves have it do so: every way through here leads to the same places. The instruction at the
  * point is always executed by a step, since otherwise there is a breakpoint.
  */
 static bool is_too_far(struct travel *t)
 {
+	const struct async_point *p;
+
 	wait_for_point(t);
-	if (!awaited(t) || !debug_is_at_own(t->vm) || ++t->hits <= WALK_HITS_MOST)
+	p = awaited(t);
+	if (!p || !debug_is_at_own(t->vm) || ++t->hits <= hits_most(t, p->cpu.rip))
 		return false;
 	log_print(LOG_INFO, "position %" PRIu64 ": too far to walk; the guest is put to where it was interrupted", travel_position(t));
 	return true;

@@ -12,7 +12,6 @@
 #include "tests/bench/child.h"
 #include "tests/bench/gdb_peer.h"
 #include "tests/bench/report.h"
-#include "tests/bench/series.h"
 #include "tests/unit/random.h"
 #include "vmm/watchdog.h"
 
@@ -81,63 +80,75 @@ static uint64_t last_position(struct gdb_peer *p)
 	return position;
 }
 
-static void steps_back(struct gdb_peer *p, struct series *s, uint64_t last, struct random *r)
+static void steps_back(struct gdb_peer *p, double us[STEPS], uint64_t last, struct random *r)
 {
-	for (unsigned int i = 0; i < s->n; i++) {
+	for (unsigned int i = 0; i < STEPS; i++) {
 		go_to(p, random_below(r, last));
 		for (uint64_t steps = random_below(r, 1000); steps--;)
 			gdb_peer_ask(p, "s");
-		s->ours[i] = ask_us(p, "bs");
+		us[i] = ask_us(p, "bs");
 	}
 }
 
 /* From the end, with this point at the beginning. */
-static void ways_back(struct gdb_peer *p, struct series *s, uint64_t last, const char *point)
+static void ways_back(struct gdb_peer *p, double us[WAYS], uint64_t last, const char *point)
 {
 	char remove[40];
 
 	snprintf(remove, sizeof(remove), "z%s", point + 1);
-	for (unsigned int i = 0; i < s->n; i++) {
+	for (unsigned int i = 0; i < WAYS; i++) {
 		go_to(p, 0);
 		gdb_peer_ask(p, point);
 		go_to(p, last);
-		s->ours[i] = ask_us(p, "bc");
+		us[i] = ask_us(p, "bc");
 		gdb_peer_ask(p, remove);
 	}
 }
 
+/* `what` stays, as the report has it. */
+static void add(struct report *r, const struct work *w, const char *did, double *us, unsigned int n, double target_us)
+{
+	char *what;
+
+	if (asprintf(&what, "%s: %s", w->name, did) < 0)
+		errx(1, "out of memory");
+	report_add(r, (struct line){
+		.what = what, .unit = "µs", .ours = spread_of_values(us, n), .target = target_us, .target_is = TARGET_TIME});
+}
+
+/* Where the guest stands, as gdb writes addresses. */
+static void ask_rip(struct gdb_peer *p, char text[17])
+{
+	gdb_peer_ask(p, "g");
+	for (int i = 0; i < 8; i++)
+		memcpy(text + 2 * i, p->data + RIP + 2 * (7 - i), 2);
+	text[16] = '\0';
+}
+
 static void measure(const struct bench *b, struct report *r, const struct work *w)
 {
-	static char what[sizeof(works) / sizeof(*works)][3][120];
-	struct series step = series_new(STEPS), points[2] = {series_new(WAYS), series_new(WAYS)};
 	struct random random = {.state = 1};
 	static struct gdb_peer p;
+	double step[STEPS], way[WAYS];
+	char begin[17], point[40];
 	struct child child;
 	uint64_t begun, last;
-	size_t n = (size_t)(w - works);
-	char begin[17] = "", point[40];
 
 	make_recording(b, w);
 	child = start_debugger(b, &p);
-	gdb_peer_ask(&p, "g");
-	for (int i = 0; i < 8; i++)
-		memcpy(begin + 2 * i, p.data + RIP + 2 * (7 - i), 2);
+	ask_rip(&p, begin);
 	begun = watchdog_now();
 	last = last_position(&p);
 	warnx("%s: %lu accesses, first time through in %.1f s", w->name, (unsigned long)last, (double)(watchdog_now() - begun) / 1e9);
-	steps_back(&p, &step, last, &random);
-	for (int i = 0; i < 2; i++) {
-		snprintf(point, sizeof(point), "Z%d,%s,%d", i ? 2 : 0, begin, i ? 8 : 1);
-		ways_back(&p, &points[i], last, point);
+	steps_back(&p, step, last, &random);
+	add(r, w, "a step back", step, STEPS, 1e5);
+	for (int is_watch = 0; is_watch < 2; is_watch++) {
+		snprintf(point, sizeof(point), "Z%d,%s,%d", is_watch ? 2 : 0, begin, is_watch ? 8 : 1);
+		ways_back(&p, way, last, point);
+		add(r, w, is_watch ? "all the way back, a watchpoint" : "all the way back, a breakpoint", way, WAYS, 2e6);
 	}
 	gdb_peer_close(&p);
 	child_stop(&child);
-	snprintf(what[n][0], sizeof(what[n][0]), "%s: a step back", w->name);
-	snprintf(what[n][1], sizeof(what[n][1]), "%s: all the way back, a breakpoint", w->name);
-	snprintf(what[n][2], sizeof(what[n][2]), "%s: all the way back, a watchpoint", w->name);
-	series_report(&step, r, (struct line){.what = what[n][0], .unit = "µs", .target = 100000, .target_is = TARGET_TIME});
-	for (int i = 0; i < 2; i++)
-		series_report(&points[i], r, (struct line){.what = what[n][1 + i], .unit = "µs", .target = 2000000, .target_is = TARGET_TIME});
 }
 
 void bench_reverse(const struct bench *b, struct report *r)

@@ -206,6 +206,7 @@ struct child child_start(const struct spawn *s)
 	struct child c = {.in = e.test[0], .out = e.test[1], .err = e.test[2],
 			  .deadline_ns = monotonic_ns() + limit_s * 1000000000ull};
 
+	snprintf(c.line, sizeof(c.line), "%s", s->line);
 	split_line(s->line, argv, MAX_WORDS);
 	if (s->program) {
 		free(argv[0]);
@@ -243,11 +244,13 @@ static void close_end(int *fd)
 
 static void give_up(struct child *c)
 {
+	struct rusage used = {0};
+
 	kill(-c->pid, SIGKILL);
 	kill(c->pid, SIGKILL);
-	waitpid(c->pid, NULL, 0);
-	ck_abort_msg("the program did not end in time; it said '%.2000s' and complained '%.2000s'", c->said.data,
-		     c->complained.data);
+	wait4(c->pid, NULL, 0, &used);
+	ck_abort_msg("'%s' did not end in time, after %ld s in user and %ld s in system mode; it said '%.2000s' and complained '%.2000s'",
+		     c->line, (long)used.ru_utime.tv_sec, (long)used.ru_stime.tv_sec, c->said.data, c->complained.data);
 }
 
 static void read_end(int *fd, struct bytes *to)

@@ -49,6 +49,7 @@ struct child {
 	size_t expected; /* of said: what child_expect() has passed */
 	bool close_when_sent;
 	uint64_t deadline_ns;
+	char line[200]; /* as much of it as fits, to be told if it does not end */
 };
 
 struct outcome {
