@@ -169,6 +169,7 @@ static int run_debugged(struct replay *r, struct vm_config *config)
 		return run_guests(r->program, &r->run, config);
 	if (debugger_open(&r->debugger, r->run.gdb, &r->replayer) < 0)
 		return EXIT_BAD;
+	r->debugger.scavenged = r->run.scavenged;
 	config->debug = &r->debugger.debug;
 	status = run_guests(r->program, &r->run, config);
 	debugger_close(&r->debugger);

@@ -103,7 +103,7 @@ static void drive(struct debug *debug, struct vm *vm)
 	struct debugger *d = of_debug(debug);
 	struct gdb_stop stop = {.kind = GDB_STOP_SIGNAL};
 	enum travel_end end;
-	int r = travel_begin(&d->travel, vm, debug, d->replayer);
+	int r = travel_begin(&d->travel, vm, debug, d->replayer, !d->scavenged);
 
 	if (r < 0) {
 		vm_fail_said(vm, "the debugger", r);

@@ -13,6 +13,7 @@ struct replayer;
 struct debugger {
 	struct debug debug;
 	struct replayer *replayer; /* NULL: the guest runs now */
+	bool scavenged;		   /* who scavenges the guest wants to know which pages it uses */
 	struct gdb_server *server;
 	struct travel travel;
 	struct gdb_stop end; /* of the guest; what gdb is told last */

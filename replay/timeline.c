@@ -23,6 +23,7 @@
 struct checkpoint {
 	uint64_t position;
 	struct page_layer ram;
+	uint64_t *used; /* pages that the guest uses between the checkpoint before and this one, a bit each; more, too; NULL: not known */
 	struct vm_state state;
 	uint64_t said; /* console.h */
 	struct replayer_mark mark;
@@ -125,16 +126,53 @@ static void stand_at(struct timeline *t, uint64_t n)
 	t->at = n;
 }
 
-static uint64_t checkpoint_bytes(const struct checkpoint *c)
+static uint64_t checkpoint_bytes(const struct timeline *t, const struct checkpoint *c)
 {
-	return sizeof(*c) + c->state.size + page_layer_bytes(&c->ram) + OVERHEAD;
+	uint64_t used = c->used ? set_words(t) * sizeof(*c->used) : 0;
+
+	return sizeof(*c) + c->state.size + page_layer_bytes(&c->ram) + used + OVERHEAD;
 }
 
 static void free_checkpoint(struct timeline *t, struct checkpoint *c)
 {
 	page_layer_free(&c->ram, &t->store);
+	free(c->used);
 	vm_state_free(&c->state);
 	free(c);
+}
+
+/* Each time anew. What was used before a way was gone again is used again on it, so that nothing is missing. */
+static uint64_t *take_used(struct timeline *t)
+{
+	uint64_t *used;
+
+	if (!t->options.uses || !t->vm->mmu->accessed || vm_ended(t->vm))
+		return NULL;
+	used = calloc(set_words(t), sizeof(*used));
+	if (used && t->vm->mmu->accessed(t->vm, used) == 1)
+		return used;
+	free(used);
+	return NULL;
+}
+
+/* For a checkpoint in between: what is used on all of the way is more than what is on a part. */
+static uint64_t *copy_used(const struct timeline *t, const uint64_t *used)
+{
+	uint64_t *copy = used ? calloc(set_words(t), sizeof(*copy)) : NULL;
+
+	if (copy)
+		memcpy(copy, used, set_words(t) * sizeof(*copy));
+	return copy;
+}
+
+static void join_used(const struct timeline *t, struct checkpoint *into, const struct checkpoint *from)
+{
+	if (!from->used) {
+		free(into->used);
+		into->used = NULL;
+	}
+	for (uint64_t i = 0; into->used && i < set_words(t); i++)
+		into->used[i] |= from->used[i];
 }
 
 struct layer_maker {
@@ -196,10 +234,13 @@ static int insert(struct timeline *t, uint64_t n, const uint64_t *pages)
 	c = make_checkpoint(t, pages);
 	if (!c)
 		return -ENOMEM;
+	c->used = take_used(t);
+	if (!c->used && n < t->count)
+		c->used = copy_used(t, t->list[n]->used);
 	memmove(&t->list[n + 1], &t->list[n], (t->count - n) * sizeof(*t->list));
 	t->list[n] = c;
 	t->count++;
-	t->bytes += checkpoint_bytes(c);
+	t->bytes += checkpoint_bytes(t, c);
 	t->counts.taken++;
 	stand_at(t, n);
 	return 0;
@@ -214,14 +255,16 @@ static uint64_t all_bytes(const struct timeline *t)
 static int drop(struct timeline *t, uint64_t n)
 {
 	struct checkpoint *c = t->list[n], *next = n + 1 < t->count ? t->list[n + 1] : NULL;
-	uint64_t before = checkpoint_bytes(c) + (next ? checkpoint_bytes(next) : 0);
+	uint64_t before = checkpoint_bytes(t, c) + (next ? checkpoint_bytes(t, next) : 0);
 
 	if (t->at == n)
 		add_layer(t->since, &c->ram);
 	if (next && page_layer_fold(&next->ram, &c->ram, &t->store) < 0)
 		return -ENOMEM;
+	if (next)
+		join_used(t, next, c);
 	free_checkpoint(t, c);
-	t->bytes -= before - (next ? checkpoint_bytes(next) : 0);
+	t->bytes -= before - (next ? checkpoint_bytes(t, next) : 0);
 	t->at -= t->at >= n;
 	t->count--;
 	memmove(&t->list[n], &t->list[n + 1], (t->count - n) * sizeof(*t->list));
@@ -348,6 +391,34 @@ bool timeline_due(const struct timeline *t)
 uint64_t timeline_before(const struct timeline *t, uint64_t at)
 {
 	return t->list[find(t, at)]->position;
+}
+
+/* The checkpoint that says what happens on the way, the page being RAM; NULL: none does. */
+static const struct checkpoint *knows(const struct timeline *t, uint64_t from, uint64_t to, uint64_t gpa)
+{
+	uint64_t n = find(t, from) + 1;
+
+	if (n >= t->count || t->list[n]->position < to || !mem_at(&t->vm->mem, gpa, 1, MEM_READ))
+		return NULL;
+	return t->list[n];
+}
+
+bool timeline_may_use(const struct timeline *t, uint64_t from, uint64_t to, uint64_t gpa)
+{
+	const struct checkpoint *c = knows(t, from, to, gpa);
+	uint64_t page;
+
+	if (!c || !c->used)
+		return true;
+	page = mem_page_number(&t->vm->mem, gpa);
+	return c->used[page / BITS] >> page % BITS & 1;
+}
+
+bool timeline_may_write(const struct timeline *t, uint64_t from, uint64_t to, uint64_t gpa)
+{
+	const struct checkpoint *c = knows(t, from, to, gpa);
+
+	return !c || page_layer_find(&c->ram, mem_page_number(&t->vm->mem, gpa));
 }
 
 static void write_page(struct timeline *t, uint64_t page, const struct page_content *c)

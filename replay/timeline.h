@@ -31,6 +31,7 @@ struct vm;
 struct timeline_options {
 	uint64_t every; /* positions between two checkpoints that timeline_due() asks for; 0 = none */
 	uint64_t room;	/* bytes that all of them may take */
+	bool uses;	/* which pages the guest uses is noted, where the mode can tell: nobody else may want to know (mmu.h) */
 };
 
 struct timeline_counts {
@@ -62,6 +63,13 @@ bool timeline_due(const struct timeline *t);
 
 /* Position of the latest checkpoint that is not after `position`; of the first, if all are. */
 uint64_t timeline_before(const struct timeline *t, uint64_t position);
+
+/*
+ * Whether the guest may use, or write, the page at `gpa` on its way from the checkpoint at position `from` to `to`: true if that is not
+ * known. A page that is executed is used, but not one that was to be executed and was not mapped.
+ */
+bool timeline_may_use(const struct timeline *t, uint64_t from, uint64_t to, uint64_t gpa);
+bool timeline_may_write(const struct timeline *t, uint64_t from, uint64_t to, uint64_t gpa);
 
 /*
  * Puts the VM to that checkpoint, from wherever it stands, also if it has ended: RAM, registers, devices, clock and replayer are as they

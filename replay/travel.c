@@ -11,9 +11,9 @@
 #include "vmm/log.h"
 #include "vmm/vm.h"
 
-int travel_begin(struct travel *t, struct vm *vm, struct debug *d, struct replayer *r)
+int travel_begin(struct travel *t, struct vm *vm, struct debug *d, struct replayer *r, bool alone)
 {
-	struct timeline_options options = {.room = TIMELINE_ROOM};
+	struct timeline_options options = {.room = TIMELINE_ROOM, .uses = alone};
 	int err = 0;
 
 	*t = (struct travel){.vm = vm, .debug = d, .replayer = r};

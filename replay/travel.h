@@ -45,8 +45,11 @@ struct travel {
 	unsigned int hits; /* of the instruction at the asynchronous point that the guest walks to */
 };
 
-/* At rest where a recording begins, or before a guest's first instruction. Returns 0 or a logged -errno. */
-int travel_begin(struct travel *t, struct vm *vm, struct debug *d, struct replayer *r);
+/*
+ * At rest where a recording begins, or before a guest's first instruction. `alone`: nobody else wants to know which pages the guest uses
+ * (mmu.h). Returns 0 or a logged -errno.
+ */
+int travel_begin(struct travel *t, struct vm *vm, struct debug *d, struct replayer *r, bool alone);
 void travel_finish(struct travel *t);
 
 /* The user's points are those of the VM's debugger (debug_insert()). They hold in either direction. */

@@ -254,6 +254,20 @@ static int look_between(struct travel *t, uint64_t from, const struct place *end
 	return r;
 }
 
+/* What the page of a point holds is not touched on much of a way: that is not gone once more. */
+static bool can_meet(const struct travel *t, uint64_t from, uint64_t to)
+{
+	const struct point_set *s = &t->sets.set[t->points];
+
+	for (unsigned int i = 0; i < s->count; i++) {
+		const struct debug_point *p = &s->point[i];
+
+		if (!p->placed || (p->kind == DEBUG_WATCH_WRITE ? timeline_may_write : timeline_may_use)(t->timeline, from, to, p->gpa))
+			return true;
+	}
+	return false;
+}
+
 static int find_last(struct travel *t, struct found *f)
 {
 	struct place end = {0};
@@ -262,7 +276,8 @@ static int find_last(struct travel *t, struct found *f)
 	while (r == 0 && !f->any && (end.position > t->first || end.count)) {
 		uint64_t from = timeline_before(t->timeline, end.count ? end.position : end.position - 1);
 
-		r = look_between(t, from, &end, f);
+		if (end.count || can_meet(t, from, end.position))
+			r = look_between(t, from, &end, f);
 		place_set(&end, from);
 	}
 	place_free(&end);

@@ -30,6 +30,7 @@
 #include "tests/vm/modes.h"
 #include "tests/vm/snapshot_place.h"
 #include "tests/vm/suite.h"
+#include "tests/vm/way.h"
 #include "vmm/cpu_state.h"
 #include "vmm/kvm.h"
 #include "vmm/program.h"
@@ -84,6 +85,8 @@ struct walk {
 	uint64_t *gaps; /* NULL = nobody wants to know */
 	struct sight *seen; /* by position; where there was a checkpoint */
 	unsigned int count, compared, short_of_memory;
+	bool has_points; /* asynchronous ones, to which the guest is put */
+	struct way way;
 	struct vm_end end; /* the first time */
 	uint64_t end_position, end_ram;
 };
@@ -174,6 +177,7 @@ static void jump(struct walk *w, struct vm *vm)
 	ck_assert_uint_eq(vm->vcpu.port.position, timeline_before(w->timeline, to));
 	ck_assert_ptr_nonnull(find_sight(w, vm->vcpu.port.position));
 	compare(w, vm);
+	way_begin(&w->way, vm, !w->has_points);
 }
 
 /* Something that the guest does not look at. */
@@ -264,6 +268,7 @@ static void take(struct walk *w, struct vm *vm)
 	r = timeline_take(w->timeline, &why);
 	ck_assert_msg(r == 0, "%s: position %" PRIu64 ": %s", w->what, vm->vcpu.port.position, why.text);
 	compare(w, vm);
+	way_end(&w->way, vm, w->timeline);
 	assert_room(w);
 }
 
@@ -412,6 +417,7 @@ static struct said replay(struct walk *w, const char *directory, bool shadow)
 	w->seen = calloc(SEEN_MOST, sizeof(*w->seen));
 	said = run_walk(w, &reader, shadow ? &shadow_mmu : &ept_mmu);
 	free(w->seen);
+	way_forget(&w->way);
 	replayer_close(&w->replayer);
 	image_reader_close(&reader);
 	close(fd);
@@ -454,67 +460,80 @@ static uint64_t spacing(struct random *r, uint64_t positions)
 	return 1 + positions / (5 + random_below(r, 60));
 }
 
-/* Returns what all checkpoints but the first took, at last; *dropped: how many went for want of room. */
-static uint64_t wander(const char *directory, const struct guest *g, const struct outcome *first, struct random *r, bool shadow, uint64_t little,
-		       uint64_t positions, uint64_t *dropped, unsigned int *short_of_memory)
+/* What is the same of each walk through a recording, and what they have met in all. */
+struct recorded {
+	char directory[PATH_MAX];
+	const struct guest *guest;
+	struct outcome outcome;
+	uint64_t positions;
+	bool has_points;
+};
+
+struct met {
+	uint64_t dropped; /* checkpoints, for want of room */
+	unsigned int short_of_memory, unwritten, unused;
+};
+
+/* Returns what all checkpoints but the first took, at last. */
+static uint64_t wander(const struct recorded *from, struct random *r, bool shadow, uint64_t little, struct met *met)
 {
 	struct walk w = {
-		.options = {spacing(r, positions), TIMELINE_ROOM}, .little = little, .random = r, .what = g->words,
-		.jumps = effort(6, 3), .ends = effort(2, 1),
+		.options = {.every = spacing(r, from->positions), .room = TIMELINE_ROOM, .uses = random_below(r, 4) > 0}, .little = little, .random = r,
+		.what = from->guest->words, .jumps = effort(6, 3), .ends = effort(2, 1), .has_points = from->has_points,
 	};
-	struct said said = replay(&w, directory, shadow);
+	struct said said = replay(&w, from->directory, shadow);
 
-	assert_said(&said, first, g->words);
+	assert_said(&said, &from->outcome, from->guest->words);
 	ck_assert_uint_ge(w.compared, effort(2, 1));
 	ck_assert(little != ENOUGH || !w.counts.dropped);
-	*dropped += w.counts.dropped;
-	*short_of_memory += w.short_of_memory;
+	met->dropped += w.counts.dropped;
+	met->short_of_memory += w.short_of_memory;
+	met->unwritten += w.way.unwritten;
+	met->unused += w.way.unused;
 	free(said.text);
 	return w.counts.bytes - w.first;
 }
 
-static uint64_t recorded_positions(const char *directory)
+static void read_log(struct recorded *f)
 {
 	struct log_reader r;
 	struct reason why = {0};
 	struct event e;
 	char name[PATH_MAX];
 	bool partial;
-	uint64_t positions;
-	int fd = recording_open_log(directory, name, &partial, &why);
+	int fd = recording_open_log(f->directory, name, &partial, &why);
 
 	ck_assert_int_eq(log_reader_open(&r, fd, name, &why), 0);
 	while (log_reader_next(&r, &e, &why) == 1)
-		;
-	positions = r.position;
+		f->has_points |= e.kind == EVENT_STATE;
+	f->positions = r.position;
 	log_reader_close(&r);
 	close(fd);
-	return positions;
 }
 
 START_TEST(test_guests)
 {
 	struct random r = random_start("timeline");
-	unsigned int short_of_memory = 0;
-	uint64_t dropped = 0;
+	struct met met = {0};
 
 	for (size_t i = 0; i < GUESTS; i++) {
 		struct snapshot_place p = make_snapshot_place();
-		struct outcome first = record(&p, &guests[i], &r);
-		char directory[PATH_MAX];
-		uint64_t positions, bytes;
+		struct recorded from = {.guest = &guests[i], .outcome = record(&p, &guests[i], &r)};
+		uint64_t bytes;
 
-		snprintf(directory, sizeof(directory), "%s/r", p.control.directory);
-		positions = recorded_positions(directory);
-		bytes = wander(directory, &guests[i], &first, &r, mmu_is_shadow(), ENOUGH, positions, &dropped, &short_of_memory);
-		wander(directory, &guests[i], &first, &r, mmu_is_shadow(), bytes / (2 + random_below(&r, 6)), positions, &dropped, &short_of_memory);
+		snprintf(from.directory, sizeof(from.directory), "%s/r", p.control.directory);
+		read_log(&from);
+		bytes = wander(&from, &r, mmu_is_shadow(), ENOUGH, &met);
+		wander(&from, &r, mmu_is_shadow(), bytes / (2 + random_below(&r, 6)), &met);
 		if (is_long() || random_below(&r, 2))
-			wander(directory, &guests[i], &first, &r, !mmu_is_shadow(), ENOUGH, positions, &dropped, &short_of_memory);
-		outcome_free(&first);
+			wander(&from, &r, !mmu_is_shadow(), ENOUGH, &met);
+		outcome_free(&from.outcome);
 		leave_snapshot_place(&p);
 	}
-	ck_assert_uint_gt(dropped, 20);
-	ck_assert_uint_gt(short_of_memory, 5);
+	ck_assert_uint_gt(met.dropped, 20);
+	ck_assert_uint_gt(met.short_of_memory, 5);
+	ck_assert_uint_gt(met.unwritten, 1000);
+	ck_assert(met.unused > 1000 || !mmu_is_shadow());
 }
 END_TEST
 
@@ -526,13 +545,13 @@ START_TEST(test_thinned)
 	struct snapshot_place p = make_snapshot_place();
 	struct outcome first = record(&p, &guest, &r);
 	char directory[PATH_MAX];
-	struct walk all = {.options = {4, TIMELINE_ROOM}, .little = ENOUGH, .random = &r, .what = "all"}, few;
+	struct walk all = {.options = {.every = 4, .room = TIMELINE_ROOM}, .little = ENOUGH, .random = &r, .what = "all"}, few;
 	uint64_t gaps[2] = {0}, bytes;
 
 	snprintf(directory, sizeof(directory), "%s/r", p.control.directory);
 	free(replay(&all, directory, mmu_is_shadow()).text);
 	bytes = all.counts.bytes - all.first;
-	few = (struct walk){.options = {4, TIMELINE_ROOM}, .little = bytes / 8, .random = &r, .what = "few", .gaps = gaps};
+	few = (struct walk){.options = {.every = 4, .room = TIMELINE_ROOM}, .little = bytes / 8, .random = &r, .what = "few", .gaps = gaps};
 	free(replay(&few, directory, mmu_is_shadow()).text);
 	ck_assert_uint_eq(few.counts.taken, all.counts.taken);
 	ck_assert_uint_gt(few.counts.count, all.counts.count / 16);
@@ -549,7 +568,7 @@ START_TEST(test_spoiled)
 	struct snapshot_place p = make_snapshot_place();
 	struct outcome first = record(&p, &guests[0], &r);
 	char directory[PATH_MAX];
-	struct walk w = {.options = {5, TIMELINE_ROOM}, .little = ENOUGH, .random = &r, .what = "spoiled", .spoils = SPOILS};
+	struct walk w = {.options = {.every = 5, .room = TIMELINE_ROOM}, .little = ENOUGH, .random = &r, .what = "spoiled", .spoils = SPOILS};
 	struct said said;
 
 	snprintf(directory, sizeof(directory), "%s/r", p.control.directory);
