@@ -43,6 +43,7 @@ struct timeline {
 	struct dirty_consumer consumer;
 	struct dirty_set taken;
 	bool noting;
+	bool lost; /* what was used since the guest was brought to a checkpoint, or made one, is not known */
 	uint64_t bytes; /* that checkpoints take, beside the store */
 	struct timeline_counts counts;
 };
@@ -145,14 +146,24 @@ static void free_checkpoint(struct timeline *t, struct checkpoint *c)
 static uint64_t *take_used(struct timeline *t)
 {
 	uint64_t *used;
+	bool known;
 
 	if (!t->options.uses || !t->vm->mmu->accessed || vm_ended(t->vm))
 		return NULL;
 	used = calloc(set_words(t), sizeof(*used));
-	if (used && t->vm->mmu->accessed(t->vm, used) == 1)
+	if (!used)
+		return NULL;
+	known = t->vm->mmu->accessed(t->vm, used) == 1 && !t->lost;
+	t->lost = false;
+	if (known)
 		return used;
 	free(used);
 	return NULL;
+}
+
+void timeline_lose_uses(struct timeline *t)
+{
+	t->lost = true;
 }
 
 /* For a checkpoint in between: what is used on all of the way is more than what is on a part. */
@@ -470,6 +481,7 @@ static int bring(struct timeline *t, uint64_t n)
 	if (dirty_take(&t->vm->dirty, &t->consumer, &t->taken) < 0)
 		return give_up(t, "what the guest has written cannot be found out");
 	stand_at(t, n);
+	t->lost = false;
 	t->vm->vcpu.port.position = c->position;
 	console_rewind(&t->vm->console, c->said);
 	if (vm_state_load(&c->state, t->vm) < 0)

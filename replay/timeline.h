@@ -64,6 +64,9 @@ bool timeline_due(const struct timeline *t);
 /* Position of the latest checkpoint that is not after `position`; of the first, if all are. */
 uint64_t timeline_before(const struct timeline *t, uint64_t position);
 
+/* Of the way that the guest is on nobody knows what it uses: it was put somewhere on it, and did not execute what led there. */
+void timeline_lose_uses(struct timeline *t);
+
 /*
  * Whether the guest may use, or write, the page at `gpa` on its way from the checkpoint at position `from` to `to`: true if that is not
  * known. A page that is executed is used, but not one that was to be executed and was not mapped.

@@ -51,6 +51,7 @@ static enum halt put(struct travel *t)
 {
 	stop_waiting(t);
 	replayer_put(t->replayer);
+	timeline_lose_uses(t->timeline);
 	if (vm_ended(t->vm))
 		return HALT_ENDED;
 	debug_was_put(t->vm);
