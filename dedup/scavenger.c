@@ -24,7 +24,8 @@
 #define STACK_BYTES (256u << 10)
 #define NS_PER_MS 1000000ull
 #define NS_PER_SECOND 1000000000ull
-#define IDLE_MS 20u /* between looks at what there is to do */
+#define IDLE_NS (20 * NS_PER_MS) /* between looks at what there is to do */
+#define ASKED_NS NS_PER_MS /* the same, while a vCPU is to say what its guest has written */
 #define LOOK_NS (10 * NS_PER_MS) /* between looks at the host, which cost as much as many pages do */
 #define RECOUNT_NS (10 * NS_PER_SECOND) /* between counts of mappings, which take long where there are many */
 #define BATCHES 8u /* of a ward, before it is another's turn */
@@ -172,13 +173,15 @@ static void look_at_host(struct scavenger *s)
 	aside(s->wards);
 }
 
-/*
- * Each group and each ward once. Memory is watched also when it is off: what was shared before can be written all the same. Returns
- * whether anything was done.
- */
-static bool go_round(struct scavenger *s, bool on)
+/* Was anything done? And is an answer awaited of a vCPU, which comes as soon as its guest has been interrupted? */
+struct round {
+	bool busy, asked;
+};
+
+/* Each group and each ward once. Memory is watched also when it is off: what was shared before can be written all the same. */
+static struct round go_round(struct scavenger *s, bool on)
 {
-	bool busy = false;
+	struct round round = {false, false};
 
 	pthread_mutex_lock(&s->work);
 	look_at_host(s);
@@ -186,15 +189,17 @@ static bool go_round(struct scavenger *s, bool on)
 		for (struct group *g = s->groups; g; g = g->next)
 			keep_in_order(g);
 		for (struct ward *w = s->wards; w; w = w->next)
-			busy |= turn_of(s, w);
+			round.busy |= turn_of(s, w);
 		for (struct group *g = s->groups; g; g = g->next)
-			give_back(g, busy);
+			give_back(g, round.busy);
 	} else {
 		for (struct ward *w = s->wards; w; w = w->next)
 			stand_by(w);
 	}
+	for (const struct ward *w = s->wards; w; w = w->next)
+		round.asked |= w->asked;
 	pthread_mutex_unlock(&s->work);
-	return busy;
+	return round;
 }
 
 /* Under the lock. */
@@ -207,13 +212,18 @@ static void rest(struct scavenger *s, uint64_t ns)
 	pthread_cond_timedwait(&s->said, &s->lock, &when);
 }
 
-static uint64_t pause_after(struct scavenger *s, bool busy)
+static uint64_t later(uint64_t a, uint64_t b)
+{
+	return a > b ? a : b;
+}
+
+static uint64_t pause_after(struct scavenger *s, struct round round)
 {
 	uint64_t ns = pace_cpu_rest(&s->pace, watchdog_now(), thread_cpu_ns());
 
 	if (ns < GIVE_WAY_NS && atomic_load(&s->wanted))
 		ns = GIVE_WAY_NS;
-	return busy || ns > IDLE_MS * NS_PER_MS ? ns : IDLE_MS * NS_PER_MS;
+	return round.busy ? ns : later(ns, round.asked ? ASKED_NS : IDLE_NS);
 }
 
 static void *run(void *arg)
@@ -223,12 +233,11 @@ static void *run(void *arg)
 	pace_cpu_init(&s->pace, s->options->cpu_percent, watchdog_now(), thread_cpu_ns());
 	pthread_mutex_lock(&s->lock);
 	while (!s->stop) {
-		bool busy, on = s->on;
+		bool on = s->on;
 		uint64_t ns;
 
 		pthread_mutex_unlock(&s->lock);
-		busy = go_round(s, on);
-		ns = pause_after(s, busy);
+		ns = pause_after(s, go_round(s, on));
 		pthread_mutex_lock(&s->lock);
 		if (ns && !s->stop)
 			rest(s, ns);
