@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "replay/page_set.h"
 #include "replay/page_store.h"
 #include "replay/page_versions.h"
 #include "replay/replayer.h"
@@ -17,13 +18,12 @@
 #include "vmm/log.h"
 #include "vmm/vm.h"
 
-#define BITS 64u
 #define OVERHEAD 32u /* of a checkpoint's allocations, about */
 
 struct checkpoint {
 	uint64_t position;
 	struct page_layer ram;
-	uint64_t *used; /* pages that the guest uses between the checkpoint before and this one, a bit each; more, too; NULL: not known */
+	struct page_set used; /* by the guest between the checkpoint before and this one; more, too; not there: not known */
 	struct vm_state state;
 	uint64_t said; /* console.h */
 	struct replayer_mark mark;
@@ -38,8 +38,8 @@ struct timeline {
 	uint64_t count, room;
 	uint64_t at;	 /* that the guest has gone on from */
 	uint64_t tried;	 /* position of the last that was asked for: there may not have been room for it */
-	uint64_t *since; /* pages that were written since, a bit each, by number (mem.h) */
-	uint64_t *wanted; /* room for another such set */
+	struct page_set since; /* pages that were written since */
+	struct page_set wanted; /* room for another such set */
 	struct dirty_consumer consumer;
 	struct dirty_set taken;
 	bool noting;
@@ -53,43 +53,10 @@ static uint64_t position(const struct timeline *t)
 	return t->vm->vcpu.port.position;
 }
 
-static uint64_t set_words(const struct timeline *t)
-{
-	return (t->vm->mem.size / PAGE_SIZE + BITS - 1) / BITS;
-}
-
-static void add_page(uint64_t *set, uint64_t page)
-{
-	set[page / BITS] |= 1ull << page % BITS;
-}
-
-/* Takes a page out of a set; false: it was not in it. */
-static bool take_page(uint64_t *set, uint64_t page)
-{
-	uint64_t bit = 1ull << page % BITS, had = set[page / BITS] & bit;
-
-	set[page / BITS] &= ~bit;
-	return had;
-}
-
-static void add_layer(uint64_t *set, const struct page_layer *l)
+static void add_layer(struct page_set *set, const struct page_layer *l)
 {
 	for (uint64_t i = 0; i < l->count; i++)
-		add_page(set, l->version[i].page);
-}
-
-/* Calls `found` for each page in the set, ascending, as long as it returns 0; returns what it did. */
-static int each_page(const struct timeline *t, const uint64_t *set, int (*found)(void *arg, uint64_t page), void *arg)
-{
-	int err = 0;
-
-	for (uint64_t word = 0; word < set_words(t); word++) {
-		for (uint64_t left = set[word]; left && err == 0; left &= left - 1)
-			err = found(arg, word * BITS + (uint64_t)__builtin_ctzll(left));
-		if (err)
-			break;
-	}
-	return err;
+		page_set_add(set, l->version[i].page);
 }
 
 static int add_range(void *arg, uint64_t gpa, uint64_t size)
@@ -98,7 +65,7 @@ static int add_range(void *arg, uint64_t gpa, uint64_t size)
 	uint64_t page = mem_page_number(&t->vm->mem, gpa);
 
 	for (uint64_t n = 0; n < size / PAGE_SIZE; n++)
-		add_page(t->since, page + n);
+		page_set_add(&t->since, page + n);
 	return 0;
 }
 
@@ -111,54 +78,48 @@ static int note_written(struct timeline *t)
 }
 
 /* Pages that may not be as they were at checkpoint n. */
-static uint64_t *differing(struct timeline *t, uint64_t n)
+static struct page_set *differing(struct timeline *t, uint64_t n)
 {
 	uint64_t from = n < t->at ? n : t->at, to = n < t->at ? t->at : n;
 
-	memcpy(t->wanted, t->since, set_words(t) * sizeof(*t->wanted));
+	page_set_copy(&t->wanted, &t->since);
 	while (from++ < to)
-		add_layer(t->wanted, &t->list[from]->ram);
-	return t->wanted;
+		add_layer(&t->wanted, &t->list[from]->ram);
+	return &t->wanted;
 }
 
 static void stand_at(struct timeline *t, uint64_t n)
 {
-	memset(t->since, 0, set_words(t) * sizeof(*t->since));
+	page_set_clear(&t->since);
 	t->at = n;
 }
 
-static uint64_t checkpoint_bytes(const struct timeline *t, const struct checkpoint *c)
+static uint64_t checkpoint_bytes(const struct checkpoint *c)
 {
-	uint64_t used = c->used ? set_words(t) * sizeof(*c->used) : 0;
-
-	return sizeof(*c) + c->state.size + page_layer_bytes(&c->ram) + used + OVERHEAD;
+	return sizeof(*c) + c->state.size + page_layer_bytes(&c->ram) + page_set_bytes(&c->used) + OVERHEAD;
 }
 
 static void free_checkpoint(struct timeline *t, struct checkpoint *c)
 {
 	page_layer_free(&c->ram, &t->store);
-	free(c->used);
+	page_set_free(&c->used);
 	vm_state_free(&c->state);
 	free(c);
 }
 
 /* Each time anew. What was used before a way was gone again is used again on it, so that nothing is missing. */
-static uint64_t *take_used(struct timeline *t)
+static bool take_used(struct timeline *t, struct page_set *used)
 {
-	uint64_t *used;
+	struct vm *vm = t->vm;
 	bool known;
 
-	if (!t->options.uses || !t->vm->mmu->accessed || vm_ended(t->vm))
-		return NULL;
-	used = calloc(set_words(t), sizeof(*used));
-	if (!used)
-		return NULL;
-	known = t->vm->mmu->accessed(t->vm, used) == 1 && !t->lost;
+	if (!t->options.uses || !vm->mmu->accessed || vm_ended(vm) || page_set_init(used, &vm->mem) < 0)
+		return false;
+	known = vm->mmu->accessed(vm, used->word) == 1 && !t->lost;
 	t->lost = false;
-	if (known)
-		return used;
-	free(used);
-	return NULL;
+	if (!known)
+		page_set_free(used);
+	return known;
 }
 
 void timeline_lose_uses(struct timeline *t)
@@ -166,24 +127,19 @@ void timeline_lose_uses(struct timeline *t)
 	t->lost = true;
 }
 
-/* For a checkpoint in between: what is used on all of the way is more than what is on a part. */
-static uint64_t *copy_used(const struct timeline *t, const uint64_t *used)
+/* Of what comes behind, for a checkpoint in between: what is used on all of the way is more than what is on a part. */
+static void take_over_used(struct timeline *t, struct page_set *used, const struct page_set *behind)
 {
-	uint64_t *copy = used ? calloc(set_words(t), sizeof(*copy)) : NULL;
-
-	if (copy)
-		memcpy(copy, used, set_words(t) * sizeof(*copy));
-	return copy;
+	if (behind->word && page_set_init(used, &t->vm->mem) == 0)
+		page_set_copy(used, behind);
 }
 
-static void join_used(const struct timeline *t, struct checkpoint *into, const struct checkpoint *from)
+static void join_used(struct page_set *to, const struct page_set *from)
 {
-	if (!from->used) {
-		free(into->used);
-		into->used = NULL;
-	}
-	for (uint64_t i = 0; into->used && i < set_words(t); i++)
-		into->used[i] |= from->used[i];
+	if (from->word)
+		page_set_join(to, from);
+	else
+		page_set_free(to);
 }
 
 struct layer_maker {
@@ -199,7 +155,7 @@ static int add_version(void *arg, uint64_t page)
 }
 
 /* A checkpoint of the guest as it is, which has these pages. NULL: no memory, which was logged, as was whatever else failed. */
-static struct checkpoint *make_checkpoint(struct timeline *t, const uint64_t *pages)
+static struct checkpoint *make_checkpoint(struct timeline *t, const struct page_set *pages)
 {
 	struct checkpoint *c = calloc(1, sizeof(*c));
 	struct layer_maker maker = {t, c ? &c->ram : NULL};
@@ -212,7 +168,7 @@ static struct checkpoint *make_checkpoint(struct timeline *t, const uint64_t *pa
 	c->said = t->vm->console.said;
 	replayer_mark(t->replayer, &c->mark);
 	if (vm_state_save(&c->state, t->vm) == 0) {
-		if (each_page(t, pages, add_version, &maker) == 0)
+		if (page_set_each(pages, add_version, &maker) == 0)
 			return c;
 		log_errno(ENOMEM, "checkpoint of a replay: RAM");
 	}
@@ -236,7 +192,7 @@ static int make_room(struct timeline *t)
 	return 0;
 }
 
-static int insert(struct timeline *t, uint64_t n, const uint64_t *pages)
+static int insert(struct timeline *t, uint64_t n, const struct page_set *pages)
 {
 	struct checkpoint *c;
 
@@ -245,13 +201,12 @@ static int insert(struct timeline *t, uint64_t n, const uint64_t *pages)
 	c = make_checkpoint(t, pages);
 	if (!c)
 		return -ENOMEM;
-	c->used = take_used(t);
-	if (!c->used && n < t->count)
-		c->used = copy_used(t, t->list[n]->used);
+	if (!take_used(t, &c->used) && n < t->count)
+		take_over_used(t, &c->used, &t->list[n]->used);
 	memmove(&t->list[n + 1], &t->list[n], (t->count - n) * sizeof(*t->list));
 	t->list[n] = c;
 	t->count++;
-	t->bytes += checkpoint_bytes(t, c);
+	t->bytes += checkpoint_bytes(c);
 	t->counts.taken++;
 	stand_at(t, n);
 	return 0;
@@ -266,16 +221,16 @@ static uint64_t all_bytes(const struct timeline *t)
 static int drop(struct timeline *t, uint64_t n)
 {
 	struct checkpoint *c = t->list[n], *next = n + 1 < t->count ? t->list[n + 1] : NULL;
-	uint64_t before = checkpoint_bytes(t, c) + (next ? checkpoint_bytes(t, next) : 0);
+	uint64_t before = checkpoint_bytes(c) + (next ? checkpoint_bytes(next) : 0);
 
 	if (t->at == n)
-		add_layer(t->since, &c->ram);
+		add_layer(&t->since, &c->ram);
 	if (next && page_layer_fold(&next->ram, &c->ram, &t->store) < 0)
 		return -ENOMEM;
 	if (next)
-		join_used(t, next, c);
+		join_used(&next->used, &c->used);
 	free_checkpoint(t, c);
-	t->bytes -= before - (next ? checkpoint_bytes(t, next) : 0);
+	t->bytes -= before - (next ? checkpoint_bytes(next) : 0);
 	t->at -= t->at >= n;
 	t->count--;
 	memmove(&t->list[n], &t->list[n + 1], (t->count - n) * sizeof(*t->list));
@@ -366,7 +321,7 @@ static int compare(struct timeline *t, uint64_t n, struct reason *why)
 	int err = vm_state_compare(&t->list[n]->state, t->vm, why);
 
 	if (err == 0)
-		err = each_page(t, differing(t, n), compare_page, &c);
+		err = page_set_each(differing(t, n), compare_page, &c);
 	if (err == 0)
 		stand_at(t, n);
 	return err;
@@ -417,12 +372,8 @@ static const struct checkpoint *knows(const struct timeline *t, uint64_t from, u
 bool timeline_may_use(const struct timeline *t, uint64_t from, uint64_t to, uint64_t gpa)
 {
 	const struct checkpoint *c = knows(t, from, to, gpa);
-	uint64_t page;
 
-	if (!c || !c->used)
-		return true;
-	page = mem_page_number(&t->vm->mem, gpa);
-	return c->used[page / BITS] >> page % BITS & 1;
+	return !c || !c->used.word || page_set_has(&c->used, mem_page_number(&t->vm->mem, gpa));
 }
 
 bool timeline_may_write(const struct timeline *t, uint64_t from, uint64_t to, uint64_t gpa)
@@ -451,16 +402,16 @@ static int clear_page(void *arg, uint64_t page)
 /* From that layer back, each page is found in its last version first. */
 static void bring_ram(struct timeline *t, uint64_t n)
 {
-	uint64_t *wanted = differing(t, n);
+	struct page_set *wanted = differing(t, n);
 
 	for (uint64_t back = n + 1; back-- > 0;) {
 		const struct page_layer *l = &t->list[back]->ram;
 
 		for (uint64_t i = 0; i < l->count; i++)
-			if (take_page(wanted, l->version[i].page))
+			if (page_set_take(wanted, l->version[i].page))
 				write_page(t, l->version[i].page, l->version[i].content);
 	}
-	each_page(t, wanted, clear_page, t);
+	page_set_each(wanted, clear_page, t);
 }
 
 static int give_up(struct timeline *t, const char *what)
@@ -532,7 +483,7 @@ static int take_first(struct timeline *t)
 	if (err == 0)
 		err = note_touched(t);
 	if (err == 0)
-		err = insert(t, 0, t->since);
+		err = insert(t, 0, &t->since);
 	if (err == 0 && all_bytes(t) > t->options.room)
 		err = log_bad(ENOMEM, "%s: the first checkpoint takes %" PRIu64 " KiB, and there is room for %" PRIu64, t->replayer->name,
 			      (all_bytes(t) >> 10) + 1, t->options.room >> 10);
@@ -542,7 +493,7 @@ static int take_first(struct timeline *t)
 int timeline_begin(struct timeline **made, struct vm *vm, struct replayer *r, const struct timeline_options *o)
 {
 	struct timeline *t = calloc(1, sizeof(*t));
-	int err;
+	int err = 0;
 
 	if (!t || page_store_init(&t->store) < 0) {
 		free(t);
@@ -551,10 +502,11 @@ int timeline_begin(struct timeline **made, struct vm *vm, struct replayer *r, co
 	t->vm = vm;
 	t->replayer = r;
 	t->options = *o;
-	t->since = calloc(set_words(t), sizeof(*t->since));
-	t->wanted = calloc(set_words(t), sizeof(*t->wanted));
-	t->bytes = sizeof(*t) + 4 * set_words(t) * sizeof(*t->since); /* and two more of the consumer's */
-	err = t->since && t->wanted ? take_first(t) : log_errno(ENOMEM, "checkpoints of a replay");
+	if (page_set_init(&t->since, &vm->mem) < 0 || page_set_init(&t->wanted, &vm->mem) < 0)
+		err = log_errno(ENOMEM, "checkpoints of a replay");
+	t->bytes = sizeof(*t) + 4 * page_set_bytes(&t->since); /* and two more of the consumer's */
+	if (err == 0)
+		err = take_first(t);
 	if (err < 0)
 		timeline_end(t);
 	else
@@ -571,7 +523,7 @@ void timeline_end(struct timeline *t)
 	dirty_set_free(&t->taken);
 	page_store_destroy(&t->store);
 	free(t->list);
-	free(t->since);
-	free(t->wanted);
+	page_set_free(&t->since);
+	page_set_free(&t->wanted);
 	free(t);
 }
