@@ -15,7 +15,7 @@
 
 #define MAX_WORDS 48
 #define FILL_MS 300000
-#define LOOK_MS 50
+#define LOOK_MS 20 /* as often as at KSM (ksm_peer.c) */
 #define QUIET_S 5.0
 #define LAB_LOOK_MS 200 /* looking takes the guests' time, and there it takes much */
 #define LAB_QUIET_S 12.0
