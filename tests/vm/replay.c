@@ -111,6 +111,9 @@ static unsigned int round_trip(const struct guest *g, const char *mode, struct r
 
 		if (g->when == LONG_DIRECT && strcmp(mmu_modes[i], "ept"))
 			continue;
+		/* It ended where this host could not go on in its mode; in another it can. */
+		if (first.status == 125 && strcmp(mmu_modes[i], mode))
+			continue;
 		count++;
 		snprintf(words, sizeof(words), " --mmu %s", mmu_modes[i]);
 		again = replay(&p, words, "r");

@@ -177,7 +177,8 @@ static void jump(struct walk *w, struct vm *vm)
 	ck_assert_uint_eq(vm->vcpu.port.position, timeline_before(w->timeline, to));
 	ck_assert_ptr_nonnull(find_sight(w, vm->vcpu.port.position));
 	compare(w, vm);
-	way_begin(&w->way, vm, !w->has_points);
+	if (!random_below(w->random, effort(1, 4)))
+		way_begin(&w->way, vm, !w->has_points);
 }
 
 /* Something that the guest does not look at. */
