@@ -98,6 +98,12 @@ static void assert_same(const struct outcome *a, const struct outcome *b, const 
 		      mode, b->status, a->status, b->out.data, a->out.data, b->err.data);
 }
 
+/* One mode cannot go on where the other can: SSE in ring 0 of a KVM that interprets it. */
+static bool is_host_limit(const struct outcome *o)
+{
+	return o->status == 125 && strstr(o->err.data, "cannot in this mode on this host");
+}
+
 /* Returns how many replays that were. */
 static unsigned int round_trip(const struct guest *g, const char *mode, struct random *r)
 {
@@ -111,13 +117,12 @@ static unsigned int round_trip(const struct guest *g, const char *mode, struct r
 
 		if (g->when == LONG_DIRECT && strcmp(mmu_modes[i], "ept"))
 			continue;
-		/* It ended where this host could not go on in its mode; in another it can. */
-		if (first.status == 125 && strcmp(mmu_modes[i], mode))
-			continue;
-		count++;
 		snprintf(words, sizeof(words), " --mmu %s", mmu_modes[i]);
 		again = replay(&p, words, "r");
-		assert_same(&first, &again, g->words, mmu_modes[i]);
+		if (!strcmp(mmu_modes[i], mode) || !(is_host_limit(&first) || is_host_limit(&again))) {
+			count++;
+			assert_same(&first, &again, g->words, mmu_modes[i]);
+		}
 		outcome_free(&again);
 	}
 	outcome_free(&first);
@@ -316,6 +321,25 @@ START_TEST(test_computing)
 }
 END_TEST
 
+/* Where a mode cannot go on that is said, and is no divergence. */
+START_TEST(test_host_limit)
+{
+	struct snapshot_place p = make_snapshot_place();
+	struct guest g = {"@solo5-sse", "", ALWAYS};
+	struct random r = random_start("host limit");
+	struct outcome first = record(&p, &g, "shadow", "r", &r), o = replay(&p, " --mmu ept", "r");
+
+	ck_assert_int_eq(first.status, 0);
+	if (is_host_limit(&o))
+		ck_assert_msg(strchr(o.err.data, '\n') == o.err.data + o.err.size - 1, "%s", o.err.data);
+	else
+		assert_same(&first, &o, g.words, "ept");
+	outcome_free(&o);
+	outcome_free(&first);
+	leave_snapshot_place(&p);
+}
+END_TEST
+
 static void assert_refused(const struct snapshot_place *p, const char *command, const char *part)
 {
 	char line[400];
@@ -355,7 +379,8 @@ END_TEST
 
 int main(void)
 {
-	const TTest *const tests[] = {test_guests, test_disk, test_full, test_part, test_killed, test_computing, test_refusals};
+	const TTest *const tests[] = {test_guests, test_disk, test_full, test_part, test_killed, test_computing, test_host_limit,
+				      test_refusals};
 
 	return RUN_TESTS("replay", tests);
 }
