@@ -6,6 +6,7 @@
 #include <sys/mman.h>
 
 #include "tests/bench/bench.h"
+#include "tests/bench/busy_threads.h"
 #include "tests/bench/report.h"
 #include "tests/bench/stopwatch.h"
 #include "tests/bench/yardstick.h"
@@ -92,31 +93,48 @@ struct savings ksm_measure(unsigned int mib, enum ksm_pace pace)
 	return s;
 }
 
-void ksm_rows(struct grid *g, unsigned int mib, double oracle_kib, struct savings *fast)
+static struct savings measure_beside(unsigned int mib, enum ksm_pace pace)
 {
-	static const char *const names[] = {[KSM_FAST] = "KSM, 5,000 pages a scan", [KSM_ADVISOR] = "KSM, its advisor"};
+	struct busy_threads busy;
+	struct savings s;
 
-	for (enum ksm_pace pace = KSM_FAST; pace <= KSM_ADVISOR; pace++) {
-		const char *why = ksm_refuses(pace);
-		struct savings s;
+	busy_threads_start(&busy);
+	s = ksm_measure(mib, pace);
+	busy_threads_stop(&busy);
+	return s;
+}
+
+struct ksm_found ksm_rows(struct grid *g, unsigned int mib, double oracle_kib)
+{
+	static const struct {
+		const char *name;
+		enum ksm_pace pace;
+		struct savings (*measure)(unsigned int mib, enum ksm_pace pace);
+	} rows[] = {
+		{"KSM, 5,000 pages a scan", KSM_FAST, ksm_measure},
+		{"the same, beside two busy threads", KSM_FAST, measure_beside},
+		{"KSM, its advisor", KSM_ADVISOR, ksm_measure},
+	};
+	struct savings s[sizeof(rows) / sizeof(*rows)] = {{.kib = 0}};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+		const char *why = ksm_refuses(rows[i].pace);
 
 		if (why) {
-			fprintf(stderr, "bench: %s: not measured: %s\n", names[pace], why);
+			fprintf(stderr, "bench: %s: not measured: %s\n", rows[i].name, why);
 			continue;
 		}
-		s = ksm_measure(mib, pace);
-		savings_row(g, names[pace], &s, oracle_kib);
-		if (pace == KSM_FAST)
-			*fast = s;
+		s[i] = rows[i].measure(mib, rows[i].pace);
+		savings_row(g, rows[i].name, &s[i], oracle_kib);
 	}
+	return (struct ksm_found){s[0], s[1]};
 }
 
 void bench_ksm(const struct bench *b, struct report *r)
 {
 	static struct grid g;
-	struct savings fast;
 
 	savings_table(&g, "What KSM saves of the zero and equal pages of two guests' memory, which a process has");
-	ksm_rows(&g, b->mib, 0, &fast);
+	ksm_rows(&g, b->mib, 0);
 	report_add_grid(r, &g);
 }

@@ -7,5 +7,10 @@
 /* For guests with so much RAM each. ksm_refuses() has said that it can be. */
 struct savings ksm_measure(unsigned int mib, enum ksm_pace pace);
 
-/* Both paces, a row for each; `oracle_kib` is what can be saved of zero and equal pages. The first that could be is in *fast. */
-void ksm_rows(struct grid *g, unsigned int mib, double oracle_kib, struct savings *fast);
+/* At 5,000 pages a scan; all zeros: that could not be measured. */
+struct ksm_found {
+	struct savings alone, beside; /* threads that are as busy as the guests (busy_threads.h) */
+};
+
+/* Those, and that of its advisor, a row for each; `oracle_kib` is what can be saved of zero and equal pages. */
+struct ksm_found ksm_rows(struct grid *g, unsigned int mib, double oracle_kib);

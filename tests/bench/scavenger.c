@@ -189,13 +189,15 @@ static void beside_oracle(struct report *r, const struct savings s[SHARING_STAGE
 		.what = "metadata, of the memory looked at", .unit = "%", .target = TARGET_METADATA});
 }
 
-static void beside_ksm(struct report *r, const struct savings s[SHARING_STAGES], const struct savings *ksm)
+static void beside_ksm(struct report *r, const struct savings s[SHARING_STAGES], const struct ksm_found *found)
 {
-	const struct savings *same = &s[SHARING_SAME];
+	const struct savings *same = &s[SHARING_SAME], *ksm = &found->beside;
 
 	one_beside(r, same->kib / 1024, ksm->kib / 1024, (struct line){.what = "zero and equal pages: saved (floor: KSM)", .unit = "MiB"});
 	one_beside(r, same->most_s, ksm->most_s, (struct line){
-		.what = "the same, time until 90 % were (floor: KSM)", .unit = "s", .target = TARGET_TIME, .target_is = TARGET_OF_RATIO});
+		.what = "the same, time until 90 % were (floor: KSM, beside threads as busy as the guests)", .unit = "s", .target = TARGET_TIME,
+		.target_is = TARGET_OF_RATIO});
+	one_beside(r, same->most_s, found->alone.most_s, (struct line){.what = "the same (floor: KSM, beside nobody)", .unit = "s"});
 	one_beside(r, same->cpu_most_s, ksm->cpu_most_s, (struct line){
 		.what = "the same, processor time until then (floor: KSM)", .unit = "s", .target = TARGET_CPU,
 		.target_is = TARGET_OF_RATIO});
@@ -206,7 +208,8 @@ static void beside_ksm(struct report *r, const struct savings s[SHARING_STAGES],
 static void savings(const struct bench *b, struct report *r)
 {
 	static struct grid g;
-	struct savings s[SHARING_STAGES], ksm = {0};
+	struct savings s[SHARING_STAGES];
+	struct ksm_found ksm;
 	struct sharing most = find_most(b);
 	static char title[160];
 
@@ -218,9 +221,9 @@ static void savings(const struct bench *b, struct report *r)
 		s[stage] = run_stage(b, stages[stage].options);
 		savings_row(&g, stages[stage].name, &s[stage], sharing_saved_kib(&most, stage));
 	}
-	ksm_rows(&g, b->mib, sharing_saved_kib(&most, SHARING_SAME), &ksm);
+	ksm = ksm_rows(&g, b->mib, sharing_saved_kib(&most, SHARING_SAME));
 	beside_oracle(r, s, &most);
-	if (ksm.kib > 0)
+	if (ksm.beside.kib > 0)
 		beside_ksm(r, s, &ksm);
 	report_add_grid(r, &g);
 }
