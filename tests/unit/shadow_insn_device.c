@@ -122,11 +122,6 @@ static unsigned int string_size(const struct sample *s)
 	return size;
 }
 
-static bool address32(const struct sample *s)
-{
-	return memchr(s->bytes, 0x67, s->length - s->form->opcode_size) != NULL;
-}
-
 static uint64_t in_window(uint64_t base, uint64_t pointer, bool narrow)
 {
 	return base + (narrow ? pointer & 0xffffffff : pointer);
@@ -142,8 +137,8 @@ static void expect_string(const struct sample *s, struct expected *e)
 		base = SAMPLE_GS_BASE;
 	if (memchr(s->bytes, 0x64, s->length))
 		base = s->fs_base;
-	from = in_window(base, s->gpr[CPU_RSI], address32(s));
-	to = in_window(0, s->gpr[CPU_RDI], address32(s));
+	from = in_window(base, s->gpr[CPU_RSI], sample_has_prefix(s, 0x67));
+	to = in_window(0, s->gpr[CPU_RDI], sample_has_prefix(s, 0x67));
 	for (uint64_t i = 0; i < count; i++, from += step, to += step) {
 		if (s->form->kind != KIND_STOS)
 			expect(e, true, from, size);

@@ -361,3 +361,13 @@ void sample_print(const struct sample *s)
 	printf("\n");
 	fflush(stdout);
 }
+
+bool sample_has_prefix(const struct sample *s, uint8_t prefix)
+{
+	return memchr(s->bytes, prefix, s->length - s->form->opcode_size) != NULL;
+}
+
+bool sample_is_string(const struct sample *s)
+{
+	return is_string(s->form);
+}

@@ -41,5 +41,9 @@ enum sample_range { RANGE_WINDOW, RANGE_AROUND, RANGE_WILD };
 /* Makes a random sample of a form. s->fs_base is to be set. */
 void sample_make(struct sample *s, const struct sample_form *f, enum sample_range range, struct random *r);
 
+/* Of the legacy ones. */
+bool sample_has_prefix(const struct sample *s, uint8_t prefix);
+bool sample_is_string(const struct sample *s);
+
 /* Prints what it takes to see what went wrong. */
 void sample_print(const struct sample *s);

@@ -16,6 +16,7 @@
 #include "ept/host_mmu.h"
 #include "shadow/scan_host.h"
 #include "shadow/scan_rules.h"
+#include "tests/unit/cpu_flag.h"
 #include "tests/vm/suite.h"
 #include "vmm/cpu_model.h"
 #include "vmm/probe.h"
@@ -46,14 +47,6 @@ static const struct finding *find(const struct report *r, const char *name)
 		if (!strcmp(r->list[i].name, name))
 			return &r->list[i];
 	ck_abort_msg("no finding about %s", name);
-}
-
-static bool cpu_has_flag(const char *flag)
-{
-	char line[100];
-
-	snprintf(line, sizeof(line), "grep -qw %s /proc/cpuinfo", flag);
-	return system(line) == 0;
 }
 
 /* A KVM that runs ring 3 natively can answer CPUID itself only where the processor can fault on it. */
