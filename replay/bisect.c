@@ -122,14 +122,17 @@ static int narrow(struct bisect *b, struct window *w)
 	*w = (struct window){b->begins, PROBE_NEVER};
 	while (r == 0 && last - w->same < distance && last > w->same) {
 		struct window now;
-		struct probe wanted = {.from = w->same + 1, .dump_at = PROBE_NEVER};
+		struct probe wanted = {.dump_at = PROBE_NEVER};
 
 		distance = last - w->same;
 		wanted.step = (distance + PROBE_SAMPLES - 1) / PROBE_SAMPLES;
+		wanted.from = w->same + 1 + (distance - 1) % wanted.step; /* so that the last one is looked at, too */
 		r = replay_both(b, &wanted, until);
 		now = compare_samples(b, w->same);
-		if (r < 0 || (now.other == PROBE_NEVER && w->other != PROBE_NEVER)) /* it does not happen each time: what is known stays */
+		if (r < 0 || now.same >= w->other) /* it does not happen each time: what is known stays */
 			break;
+		if (now.other == PROBE_NEVER)
+			now.other = w->other; /* where the guest could not be looked at again, as amid a REP */
 		*w = now;
 		if (w->other == PROBE_NEVER)
 			break;
