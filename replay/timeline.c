@@ -229,6 +229,8 @@ static int drop(struct timeline *t, uint64_t n)
 		return -ENOMEM;
 	if (next)
 		join_used(&next->used, &c->used);
+	else
+		t->lost = true; /* the next one follows the one before: what was used between that and this is missing */
 	free_checkpoint(t, c);
 	t->bytes -= before - (next ? checkpoint_bytes(next) : 0);
 	t->at -= t->at >= n;
