@@ -113,6 +113,7 @@ static void note_joined(struct keeping *k, const struct packed *p)
 struct telling {
 	struct vcpu_work work;
 	const struct snapshot_id *id, *of;
+	bool in_time; /* the guest has not ended */
 	sem_t told;
 };
 
@@ -120,13 +121,14 @@ static void tell_steering(struct vcpu_work *w, struct vm *vm)
 {
 	struct telling *t = (struct telling *)w;
 
-	if (vm->steering && vm->steering->ops->saved)
+	t->in_time = !vm_ended(vm);
+	if (t->in_time && vm->steering && vm->steering->ops->saved)
 		vm->steering->ops->saved(vm->steering, t->id->byte, t->of->byte);
 	sem_post(&t->told);
 }
 
-/* Before there is one of that identity, so that none is without. If the guest has ended, nobody needs it any more. */
-static void tell_of_joined(struct keeping *k, const struct snapshot_id *id)
+/* Before there is one of that identity, so that none is without. False: the guest has ended, and what it did is written down already. */
+static bool tell_of_joined(struct keeping *k, const struct snapshot_id *id)
 {
 	struct telling t = {.work.run = tell_steering, .id = id, .of = &k->epoch.parent};
 
@@ -135,6 +137,7 @@ static void tell_of_joined(struct keeping *k, const struct snapshot_id *id)
 		while (sem_wait(&t.told) && errno == EINTR)
 			;
 	sem_destroy(&t.told);
+	return t.in_time;
 }
 
 static int write_joined(const char *from, const char *to, struct packed *p, struct reason *why)
@@ -160,10 +163,10 @@ static int join(struct keeping *k, struct reason *why)
 	struct packed p;
 	int err = from && to ? snapshot_id_make(&p.id, why) : -ENOMEM;
 
-	if (err == 0) {
-		tell_of_joined(k, &p.id);
+	if (err == 0 && !tell_of_joined(k, &p.id))
+		err = reason_give(why, ESRCH, "the guest has ended");
+	if (err == 0)
 		err = write_joined(from, to, &p, why);
-	}
 	if (err == 0)
 		note_joined(k, &p);
 	else
@@ -192,12 +195,12 @@ static int checkpoint(struct keeping *k)
 	struct reason why = {0};
 	int err = save(k, &why);
 
-	if (err == -ESRCH)
-		return err;
 	if (err == -EAGAIN)
 		return 0;
 	if (err == 0 && is_long(k))
 		err = join(k, &why);
+	if (err == -ESRCH)
+		return err;
 	if (err < 0)
 		note_failure(k, &why);
 	else
