@@ -16,6 +16,7 @@ const struct difference differences[] = {
 	{"kvm_pvm", 0, OUT_FIRST_PAGE, 0, false, "an operand's first page is marked before the second is found missing"},
 	{"kvm_pvm", 0, OUT_BITMAP_FAULT, 0, false, "a missing page of the I/O bitmap is no page fault"},
 	{"kvm_pvm", 0, 0, TAG_PAT | TAG_ODD_MSR, false, "PAT takes any value"},
+	{"kvm_pvm", 0, 0, TAG_SYSENTER | TAG_ODD_MSR, false, "SYSENTER's addresses have 57 bits where the processor can do that"},
 	{"kvm_pvm", AVOID_ODD_RETURN, 0, 0, false, "IRET and far RET know neither conforming code nor a null SS"},
 	{"kvm_pvm", 0, 0, TAG_FRAME32, false, "ring 0 has IRET only of 64-bit words"},
 	{"kvm_pvm", 0, OUT_NULL_SEGMENT, 0, false, "null segments come back as present"},
