@@ -212,7 +212,7 @@ static void rest(struct scavenger *s, uint64_t ns)
 	pthread_cond_timedwait(&s->said, &s->lock, &when);
 }
 
-static uint64_t later(uint64_t a, uint64_t b)
+static uint64_t longer(uint64_t a, uint64_t b)
 {
 	return a > b ? a : b;
 }
@@ -223,7 +223,7 @@ static uint64_t pause_after(struct scavenger *s, struct round round)
 
 	if (ns < GIVE_WAY_NS && atomic_load(&s->wanted))
 		ns = GIVE_WAY_NS;
-	return round.busy ? ns : later(ns, round.asked ? ASKED_NS : IDLE_NS);
+	return round.busy ? ns : longer(ns, round.asked ? ASKED_NS : IDLE_NS);
 }
 
 static void *run(void *arg)

@@ -1,4 +1,4 @@
-/* Sets of pages of RAM: a bit each, by number (mem.h). One that is all zeros is not there. */
+/* Sets of pages of RAM: a bit each, by number (mem.h). A struct of zeros is no set at all, not an empty one. */
 #pragma once
 
 #include <stdbool.h>

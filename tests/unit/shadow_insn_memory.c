@@ -316,7 +316,6 @@ static void check_sample(struct bench *b, const struct sample *s, struct random 
 	b->trapped += o.result == INSN_TRAP;
 }
 
-/* A sample that can be run here; false: none was found. */
 static bool splits_lock(const struct sample *s)
 {
 	bool locks = sample_has_prefix(s, 0xf0) || !strncmp(s->form->name, "xchg", 4);
@@ -324,6 +323,7 @@ static bool splits_lock(const struct sample *s)
 	return locks && s->memory && s->target % CACHE_LINE + s->size > CACHE_LINE;
 }
 
+/* A sample that can be run here; false: none was found. */
 static bool make_runnable(const struct bench *b, struct sample *s, const struct sample_form *f, enum sample_range range, struct random *r)
 {
 	for (unsigned int tries = 0; tries < TRIES; tries++) {
