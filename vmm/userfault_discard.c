@@ -105,6 +105,12 @@ static bool forget_between(struct userfault *u, uint64_t page, unsigned int most
 	return false;
 }
 
+/* Who holds the first page, or one of so many that a mapping pays, which would be too few on either side of it. */
+static struct userfault_claim *in_the_way(const struct userfault *u, uint64_t page, unsigned int most)
+{
+	return userfault_claimed(u, page, most == RUN && userfault_any_shown(u, page, most) ? most : 1);
+}
+
 /* The claimer is held to the deadline, as if there was a fault. */
 static struct run await(struct userfault *u, struct userfault_claim *c)
 {
@@ -117,7 +123,7 @@ static struct run await(struct userfault *u, struct userfault_claim *c)
 /* Under the lock: the first pages of these. */
 static struct run begin(struct userfault *u, uint64_t page, unsigned int most)
 {
-	struct userfault_claim *claim = userfault_claimed(u, page, 1);
+	struct userfault_claim *claim = in_the_way(u, page, most);
 
 	if (u->failing)
 		return (struct run){LOST, most};

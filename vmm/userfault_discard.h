@@ -7,7 +7,7 @@
  *
  *	is absent	is its pager's no longer: it is zero without having been brought;
  *	a guard wants	is saved first, by the way of every write;
- *	somebody holds	is waited for;
+ *	somebody holds	is waited for, and so are those around it if they are a file's and a mapping for all of them pays;
  *	is pinned	stays where it is, and is written with zeros: a device is at work there;
  *	is a file's	is written with zeros as well, unless so many lie in a row that a mapping in their place pays, and only where RAM is
  *			registered. The pages of a clone that it has not written yet cost nothing while they stay so.

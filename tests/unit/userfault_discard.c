@@ -7,6 +7,7 @@
 #include <check.h>
 #include <errno.h>
 #include <linux/userfaultfd.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stddef.h>
@@ -339,6 +340,45 @@ START_TEST(test_pinned)
 }
 END_TEST
 
+static void *discard_block(void *given)
+{
+	*(uint64_t *)given = discard(0, 512);
+	return NULL;
+}
+
+static void await_waiting(const struct userfault_hold *h)
+{
+	for (bool waits = false; !waits; usleep(1000)) {
+		pthread_mutex_lock(&uf.lock);
+		waits = h->claim.since_ns;
+		pthread_mutex_unlock(&uf.lock);
+	}
+}
+
+/* A scavenger at work on one page does not make all those around it be written. */
+START_TEST(test_held)
+{
+	struct userfault_hold h;
+	pthread_t guest;
+	uint64_t given;
+
+	start();
+	ck_assert_int_eq(userfault_exchange_begin(&uf, &cold.pager), 0);
+	for (unsigned int page = 0; page < 512; page += 64)
+		put(page, 64, SHOWN);
+	put(300, 1, OWN);
+	ck_assert_int_eq(userfault_hold(&uf, &h, gpa_of(300), 1), 0);
+	ck_assert_int_eq(pthread_create(&guest, NULL, discard_block, &given), 0);
+	await_waiting(&h);
+	userfault_let_go(&uf, &h);
+	pthread_join(guest, NULL);
+	ck_assert_uint_eq(given, 512);
+	look_at_all();
+	userfault_exchange_end(&uf);
+	end();
+}
+END_TEST
+
 struct test_guard {
 	struct userfault_guard g;
 	uint64_t then[PAGES];
@@ -460,6 +500,7 @@ int main(void)
 	tcase_add_test(tcase, test_no_more_mappings);
 	tcase_add_loop_test(tcase, test_lost, 0, 2);
 	tcase_add_loop_test(tcase, test_pinned, 0, 2);
+	tcase_add_test(tcase, test_held);
 	tcase_add_loop_test(tcase, test_guarded, 0, 2);
 	tcase_add_test(tcase, test_dirty);
 	tcase_add_test(tcase, test_random);

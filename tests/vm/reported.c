@@ -118,7 +118,7 @@ START_TEST(test_shared)
 	ck_assert_int_gt(scavenged_equal_kib(&p), 0);
 	press_key(&c, "given\n");
 	ck_assert_int_eq(balloon(&p, "reported"), MANY);
-	ck_assert_int_ge(balloon(&p, "given_back"), MANY * 9 / 10);
+	ck_assert_int_eq(balloon(&p, "given_back"), MANY);
 	end_well(&c, words);
 	leave_place(&p);
 }
