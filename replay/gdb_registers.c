@@ -7,27 +7,6 @@
 
 #include "vmm/ensure.h"
 
-/* Legacy region and header of the XSAVE area (SDM vol. 1, tables 10-2 and 13-1, and 13.4.2). */
-enum {
-	XSAVE_FCW = 0,
-	XSAVE_FSW = 2,
-	XSAVE_FTW = 4,
-	XSAVE_FOP = 6,
-	XSAVE_FIP = 8,
-	XSAVE_FCS = 12,
-	XSAVE_FDP = 16,
-	XSAVE_FDS = 20,
-	XSAVE_MXCSR = 24,
-	XSAVE_MXCSR_MASK = 28,
-	XSAVE_ST = 32,
-	XSAVE_XMM = 160,
-	XSAVE_XMM_END = 416,
-	XSAVE_BV = 512,
-};
-
-#define BV_X87 (1u << 0)
-#define BV_SSE (1u << 1)
-#define FCW_INIT 0x37f
 #define FOP_BITS 0x7ffu
 #define MXCSR_MASK_DEFAULT 0xffbfu /* where the mask is 0 (SDM vol. 1, 11.6.6) */
 
@@ -156,21 +135,6 @@ static bool is_canonical(uint64_t gva)
 	return (uint64_t)((int64_t)(gva << 16) >> 16) == gva;
 }
 
-/* MXCSR is there whatever the header says: XRSTOR loads it with either of SSE and AVX (SDM vol. 1, 13.8.1). */
-void gdb_registers_unpack(struct cpu_state *cs)
-{
-	const uint16_t fcw = FCW_INIT;
-
-	if (!(cs->xsave[XSAVE_BV] & BV_X87)) {
-		memset(cs->xsave, 0, XSAVE_MXCSR);
-		memset(cs->xsave + XSAVE_ST, 0, XSAVE_XMM - XSAVE_ST);
-		memcpy(cs->xsave + XSAVE_FCW, &fcw, sizeof(fcw));
-	}
-	if (!(cs->xsave[XSAVE_BV] & BV_SSE))
-		memset(cs->xsave + XSAVE_XMM, 0, XSAVE_XMM_END - XSAVE_XMM);
-	cs->xsave[XSAVE_BV] |= BV_X87 | BV_SSE;
-}
-
 /* What the CPU found in a register that is not empty (SDM vol. 1, 8.1.7). */
 static unsigned int tag_of(const uint8_t st[10])
 {
@@ -184,7 +148,7 @@ static unsigned int tag_of(const uint8_t st[10])
 }
 
 /* Tags go by the physical register, the registers in the area by their distance from the top of the stack. */
-static uint16_t full_tags(const uint8_t xsave[CPU_XSAVE_SIZE])
+static uint16_t full_tags(const uint8_t xsave[XSAVE_SIZE])
 {
 	unsigned int top = get_16(xsave + XSAVE_FSW) >> 11 & 7, tags = 0;
 

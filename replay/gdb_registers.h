@@ -44,12 +44,6 @@ struct gdb_register {
 extern const struct gdb_register gdb_registers[];
 extern const unsigned int gdb_register_count;
 
-/*
- * Writes out what the XSAVE area's header leaves out because it is as after reset (SDM vol. 1, 13.4.2 and 13.6). To be called
- * before the next two.
- */
-void gdb_registers_unpack(struct cpu_state *cs);
-
 /* The value of register n, little endian. Returns how many bytes it has. */
 unsigned int gdb_register_get(const struct cpu_state *cs, unsigned int n, uint8_t value[GDB_REGISTER_BYTES_MAX]);
 

@@ -8,11 +8,7 @@
 
 static int fetch(struct gdb_session *s, struct cpu_state *cs)
 {
-	int r = s->target.ops->registers(s->target.target, cs);
-
-	if (r == 0)
-		gdb_registers_unpack(cs);
-	return r;
+	return s->target.ops->registers(s->target.target, cs);
 }
 
 static int store(struct gdb_session *s, const struct cpu_state *cs)

@@ -16,31 +16,6 @@ static void visit_devices(struct vm *vm, struct state *s)
 	bus_visit(&vm->bus, s);
 }
 
-#define XSAVE_FCW_INIT 0x37f
-#define XSAVE_ST 32u
-#define XSAVE_XMM 160u
-#define XSAVE_UNUSED 416u /* up to the header */
-#define XSAVE_BV 512u
-
-/*
- * Whether registers that are as after a reset are saved or only said to be so is the processor's own affair (SDM vol. 1, 13.6). The CPU
- * model has x87 and SSE.
- */
-static void spell_out(uint8_t *xsave)
-{
-	static const uint16_t fcw = XSAVE_FCW_INIT;
-
-	if (!(xsave[XSAVE_BV] & 1)) {
-		memset(xsave, 0, 24);
-		memcpy(xsave, &fcw, sizeof(fcw));
-		memset(xsave + XSAVE_ST, 0, XSAVE_XMM - XSAVE_ST);
-	}
-	if (!(xsave[XSAVE_BV] & 2))
-		memset(xsave + XSAVE_XMM, 0, XSAVE_UNUSED - XSAVE_XMM);
-	memset(xsave + XSAVE_UNUSED, 0, XSAVE_BV - XSAVE_UNUSED);
-	xsave[XSAVE_BV] |= 3;
-}
-
 /* A null segment has no limit or type worth the name. */
 static void forget_absent(struct cpu_segment *s)
 {
@@ -48,7 +23,10 @@ static void forget_absent(struct cpu_segment *s)
 		s->attributes = s->limit = 0;
 }
 
-/* What of the registers is the guest's own. The TSC goes on with the host's time, and nobody who is replayed may look at it. */
+/*
+ * What of the registers is the guest's own. The TSC goes on with the host's time, and nobody who is replayed may look at it; what MXCSR
+ * may hold is the host's affair.
+ */
 static void load_cpu(const struct vm_state *saved, struct cpu_state *cs)
 {
 	struct state s;
@@ -59,7 +37,7 @@ static void load_cpu(const struct vm_state *saved, struct cpu_state *cs)
 	cs->msr[CPU_MSR_TSC] = 0;
 	for (int i = 0; i < CPU_SEGMENT_COUNT; i++)
 		forget_absent(&cs->segment[i]);
-	spell_out(cs->xsave);
+	memset(cs->xsave + XSAVE_MXCSR_MASK, 0, sizeof(uint32_t));
 }
 
 int vm_state_save(struct vm_state *saved, struct vm *vm)

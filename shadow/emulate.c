@@ -18,11 +18,6 @@
 
 #define REP_ITERATIONS 64u /* of one string instruction before the guest can be interrupted again */
 
-/* Standard form of the XSAVE area (SDM vol. 1, 13.4): XMM registers in the legacy region, XSTATE_BV in the header. */
-#define XSAVE_XMM 160
-#define XSAVE_BV 512
-#define XSTATE_SSE 2
-
 bool emulate_device_access(struct gmem *g, struct access *a)
 {
 	struct shadow_vm *s = shadow_of_gmem(g);
@@ -52,13 +47,11 @@ static void end_step(struct shadow_vm *s, bool stepped)
 /* SSE moves need the XMM registers, which are fetched for them alone. */
 static enum insn_result execute_with_xmm(struct shadow_vm *s, const struct insn *in, struct trap *trap)
 {
-	uint8_t *xsave = s->cs.xsave;
 	enum insn_result r;
 
 	if (vcpu_get_parts(&s->vm->vcpu, &s->cs, VCPU_XSAVE) < 0)
 		return INSN_UNKNOWN;
-	r = insn_execute_memory(&s->gmem, in, (uint8_t(*)[16])(xsave + XSAVE_XMM), 1, trap);
-	xsave[XSAVE_BV] |= XSTATE_SSE;
+	r = insn_execute_memory(&s->gmem, in, (uint8_t(*)[16])(s->cs.xsave + XSAVE_XMM), 1, trap);
 	if (r == INSN_DONE && vcpu_set_parts(&s->vm->vcpu, &s->cs, VCPU_XSAVE) < 0)
 		vm_fail(s->vm, "XMM registers of the guest");
 	return r;

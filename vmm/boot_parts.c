@@ -25,8 +25,6 @@
 #define DR6_INIT 0xffff0ff0ull
 #define DR7_INIT 0x400ull
 #define PAT_INIT 0x0007040600070406ull
-#define FCW_INIT 0x37f
-#define MXCSR_INIT 0x1f80
 
 void *boot_ram(struct vm *vm, uint64_t gpa, uint64_t size)
 {
@@ -107,8 +105,8 @@ void boot_write_page_tables(struct vm *vm)
 
 static void init_cpu(struct cpu_state *cs, uint64_t entry, uint16_t selector, uint16_t code)
 {
-	const uint16_t fcw = FCW_INIT;
-	const uint32_t mxcsr = MXCSR_INIT;
+	const uint16_t fcw = XSAVE_FCW_INIT;
+	const uint32_t mxcsr = XSAVE_MXCSR_INIT;
 
 	*cs = (struct cpu_state){.rip = entry, .rflags = RFLAGS_ONE, .dr6 = DR6_INIT, .dr7 = DR7_INIT,
 				 .msr[CPU_MSR_PAT] = PAT_INIT};
@@ -118,9 +116,8 @@ static void init_cpu(struct cpu_state *cs, uint64_t entry, uint16_t selector, ui
 	cs->segment[CPU_CS] = (struct cpu_segment){.attributes = code, .limit = UINT32_MAX, .selector = selector};
 	cs->segment[CPU_LDTR] = (struct cpu_segment){.attributes = LDT_ATTRIBUTES};
 	cs->segment[CPU_TR] = (struct cpu_segment){.attributes = TSS_ATTRIBUTES, .limit = 0xffff};
-	/* Legacy region of the XSAVE area: FCW at 0, MXCSR at 24 (SDM vol. 1, table 13-1). */
-	memcpy(cs->xsave, &fcw, sizeof(fcw));
-	memcpy(cs->xsave + 24, &mxcsr, sizeof(mxcsr));
+	memcpy(cs->xsave + XSAVE_FCW, &fcw, sizeof(fcw));
+	memcpy(cs->xsave + XSAVE_MXCSR, &mxcsr, sizeof(mxcsr));
 }
 
 void boot_cpu_64(struct cpu_state *cs, uint64_t entry, uint16_t selector)

@@ -79,5 +79,7 @@ void cpu_state_visit(struct cpu_state *cs, struct state *s)
 	state_bool(s, &cs->nmi_masked);
 	state_bool(s, &cs->halted);
 	state_bytes(s, cs->xsave, sizeof(cs->xsave));
+	if (s->direction == STATE_LOAD)
+		xsave_unpack(cs->xsave);
 	state_end(s);
 }

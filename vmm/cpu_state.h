@@ -8,6 +8,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "vmm/xsave.h"
+
 struct state;
 
 /* Order of gpr[]: the register numbers of the instruction encoding (AMD64 APM vol. 3, 1.2.7 / Intel SDM vol. 2, 3.1.1). */
@@ -57,8 +59,6 @@ struct cpu_event {
 	uint32_t error;
 };
 
-#define CPU_XSAVE_SIZE 4096
-
 struct cpu_state {
 	uint64_t gpr[CPU_GPR_COUNT];
 	uint64_t rip, rflags;
@@ -72,7 +72,7 @@ struct cpu_state {
 	bool interrupt_shadow;	    /* after STI or MOV SS */
 	bool nmi_masked;
 	bool halted;
-	uint8_t xsave[CPU_XSAVE_SIZE]; /* XSAVE area, standard form (SDM vol. 1, 13.4) */
+	uint8_t xsave[XSAVE_SIZE]; /* unpacked (xsave.h) wherever it comes from a vCPU or a file */
 };
 
 #define CR0_PE (1ull << 0)

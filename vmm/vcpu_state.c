@@ -9,7 +9,7 @@
 #include "vmm/kvm.h"
 #include "vmm/vcpu.h"
 
-_Static_assert(sizeof(struct kvm_xsave) == CPU_XSAVE_SIZE, "KVM's XSAVE area");
+_Static_assert(sizeof(struct kvm_xsave) == XSAVE_SIZE, "KVM's XSAVE area");
 
 /* Where each general register lies in struct kvm_regs, by enum cpu_gpr. */
 static const size_t gpr_offset[CPU_GPR_COUNT] = {
@@ -238,6 +238,7 @@ static int get_xsave(struct vcpu *v, struct cpu_state *cs)
 	int r = kvm_get_xsave(v->fd, &xsave);
 
 	memcpy(cs->xsave, &xsave, sizeof(cs->xsave));
+	xsave_unpack(cs->xsave);
 	return r;
 }
 

@@ -36,6 +36,8 @@ static void random_state(struct cpu_state *cs)
 	cs->interrupt_shadow = true;
 	cs->nmi_masked = false;
 	cs->halted = true;
+	memset(cs->xsave + 416, 0, sizeof(cs->xsave) - 416);
+	cs->xsave[512] = 3;
 }
 
 static void save(struct cpu_state *cs, struct state *s)
@@ -77,6 +79,27 @@ START_TEST(round_trip)
 	state_free(&second);
 	free(a);
 	free(b);
+}
+END_TEST
+
+/* A host that has more than x87 and SSE says so of every guest. */
+START_TEST(foreign_components)
+{
+	struct cpu_state *cs = malloc(sizeof(*cs));
+	uint8_t *then = malloc(sizeof(cs->xsave));
+	struct state s;
+
+	random_state(cs);
+	memcpy(then, cs->xsave, sizeof(cs->xsave));
+	cs->xsave[464] = 0xe7; /* free for software to use, and Linux does */
+	cs->xsave[513] = 2;    /* PKRU */
+	cs->xsave[2688] = 0x55;
+	save(cs, &s);
+	ck_assert_ptr_null(load(cs, s.bytes, s.size));
+	ck_assert_mem_eq(cs->xsave, then, sizeof(cs->xsave));
+	state_free(&s);
+	free(then);
+	free(cs);
 }
 END_TEST
 
@@ -143,6 +166,7 @@ int main(void)
 
 	rnd = random_start("cpu_state");
 	tcase_add_test(tcase, round_trip);
+	tcase_add_test(tcase, foreign_components);
 	tcase_add_test(tcase, no_field_is_forgotten);
 	tcase_add_test(tcase, bad_states_are_refused);
 	return run_case("cpu_state", tcase);

@@ -135,6 +135,7 @@ void fake_init(struct gdb_fake *f, uint64_t end)
 		.end = end,
 	};
 	f->cs = (struct cpu_state){.rflags = 0x202, .cr0 = 0x80010033, .cr2 = 0xdeadbeef, .cr3 = 0x5000, .cr4 = 0x620, .cr8 = 3, .efer = 0xd01};
+	xsave_unpack(f->cs.xsave);
 	f->cs.segment[CPU_CS] = (struct cpu_segment){.selector = 8, .attributes = 0xa9b, .limit = UINT32_MAX};
 	f->cs.segment[CPU_FS].base = 0x1122334455;
 	f->cs.gpr[CPU_RSP] = FAKE_RAM + FAKE_RAM_SIZE - 0x100;
