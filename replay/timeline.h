@@ -6,7 +6,7 @@
  * Invariants:
  *
  * 1. Checkpoints are in order of position, and no two have the same.
- * 2. A page that is not in `since` (timeline.c) holds what it held at the checkpoint `at`; nothing is known of the others.
+ * 2. A page that is not in `since` (timeline_list.h) holds what it held at the checkpoint `at`; nothing is known of the others.
  * 3. Going somewhere writes only pages that are in `since`, or have a version between `at` and there.
  * 4. What is replayed is the same each time, so checkpoints that are later than the guest stay good, until somebody changes the guest.
  * 5. The first checkpoint stays. Where room is short, that one goes whose neighbours are closest to each other, by its distance from where
