@@ -1,5 +1,7 @@
 #include "vmm/cpu_state.h"
 
+#include <string.h>
+
 #include "vmm/state.h"
 
 const uint32_t cpu_msr_number[CPU_MSR_COUNT] = {
@@ -17,6 +19,7 @@ const uint32_t cpu_msr_number[CPU_MSR_COUNT] = {
 
 #define SEGMENT_ATTRIBUTES 0xfffu
 #define CR8_BITS 0xfull
+#define MXCSR_BITS 0x2ffffu /* with AMD's MM (APM vol. 1, 4.2.2) */
 #define UPPER_HALF 0xffffffff00000000ull
 
 static void visit_segment(struct cpu_segment *seg, struct state *s)
@@ -58,6 +61,19 @@ static void visit_control(struct cpu_state *cs, struct state *s)
 		    "cpu: EFER.LMA does not match EFER.LME and CR0.PG");
 }
 
+/* What the processor itself has put into MXCSR is right, also if it is one that knows more bits. */
+static void visit_xsave(struct cpu_state *cs, struct state *s)
+{
+	uint32_t mxcsr;
+
+	state_bytes(s, cs->xsave, sizeof(cs->xsave));
+	if (s->direction == STATE_SAVE)
+		return;
+	xsave_unpack(cs->xsave);
+	memcpy(&mxcsr, cs->xsave + XSAVE_MXCSR, sizeof(mxcsr));
+	state_check(s, !(mxcsr & ~MXCSR_BITS), "cpu: reserved bits of MXCSR");
+}
+
 void cpu_state_visit(struct cpu_state *cs, struct state *s)
 {
 	state_begin(s, "cpu", 1);
@@ -78,8 +94,6 @@ void cpu_state_visit(struct cpu_state *cs, struct state *s)
 	state_bool(s, &cs->interrupt_shadow);
 	state_bool(s, &cs->nmi_masked);
 	state_bool(s, &cs->halted);
-	state_bytes(s, cs->xsave, sizeof(cs->xsave));
-	if (s->direction == STATE_LOAD)
-		xsave_unpack(cs->xsave);
+	visit_xsave(cs, s);
 	state_end(s);
 }

@@ -37,6 +37,8 @@ static void random_state(struct cpu_state *cs)
 	cs->nmi_masked = false;
 	cs->halted = true;
 	memset(cs->xsave + 416, 0, sizeof(cs->xsave) - 416);
+	cs->xsave[26] &= 2; /* reserved bits of MXCSR */
+	cs->xsave[27] = 0;
 	cs->xsave[512] = 3;
 }
 
@@ -155,6 +157,11 @@ START_TEST(bad_states_are_refused)
 		s.bytes[at] = old;
 	}
 	ck_assert_ptr_null(load(cs, s.bytes, s.size));
+	state_free(&s);
+	cs->xsave[26] |= 1;
+	state_save_init(&s);
+	cpu_state_visit(cs, &s);
+	ck_assert_str_eq(load(cs, s.bytes, s.size), "cpu: reserved bits of MXCSR");
 	state_free(&s);
 	free(cs);
 }

@@ -37,6 +37,7 @@ static void make_cpu(struct cpu_state *cs, struct random *r)
 	fill(r, cs->gpr, sizeof(cs->gpr));
 	fill(r, cs->xsave, sizeof(cs->xsave));
 	xsave_unpack(cs->xsave);
+	memset(cs->xsave + XSAVE_MXCSR + 2, 0, 2); /* reserved bits */
 	cs->rip = random_next(r);
 	cs->halted = true;
 	cs->cr0 = CR0_PE | CR0_PG;
