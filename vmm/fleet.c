@@ -231,10 +231,15 @@ void fleet_ask_end(struct fleet *f, enum vm_end_kind kind)
 
 /*
  * A kick that comes just before a thread blocks in write(), on output that nobody reads, is lost: nothing but the next
- * one gets it out of there.
+ * one gets it out of there. Not too soon: each is a signal in a queue, and who gets them faster than it can take them does nothing else.
  */
 static void kick_again(struct fleet *f)
 {
+	uint64_t now = host_ns();
+
+	if (!f->ending || now < f->kick_ns)
+		return;
+	f->kick_ns = now + KICK_AGAIN_MS * NS_PER_MS;
 	for (unsigned int i = 0; i < f->count; i++)
 		if (!atomic_load(&f->members[i].finished))
 			vcpu_kick(&f->members[i].vm.vcpu);
@@ -381,6 +386,14 @@ static int input_to_poll(struct fleet *f)
 	return f->input_blocked || f->input_away ? -1 : f->input_fd;
 }
 
+/* poll() refuses more of them than the process may have descriptors, used or not (EINVAL). */
+static nfds_t without_unused(const struct pollfd *fds, nfds_t count)
+{
+	while (count && fds[count - 1].fd < 0)
+		count--;
+	return count;
+}
+
 static void wait_once(struct fleet *f)
 {
 	enum { WAKE, SIGNAL, INPUT, CONTROL, COUNT = CONTROL + CONTROL_MAX_FDS };
@@ -394,9 +407,8 @@ static void wait_once(struct fleet *f)
 	most = control_poll(&f->control, fds + CONTROL);
 	if (f->input_away && (most < 0 || most > AWAY_MS))
 		most = AWAY_MS;
-	ready = poll(fds, COUNT, poll_timeout(f, most));
-	if (f->ending)
-		kick_again(f);
+	ready = poll(fds, without_unused(fds, COUNT), poll_timeout(f, most));
+	kick_again(f);
 	if (ready < 0)
 		return;
 	if (fds[WAKE].revents)

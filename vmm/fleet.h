@@ -43,6 +43,7 @@ struct fleet {
 	uint64_t deadline_ns; /* host time at which guests are killed; UINT64_MAX = never */
 	bool interrupted;
 	bool ending; /* all were asked to end */
+	uint64_t kick_ns; /* host time before which they are not kicked again */
 };
 
 /* An empty fleet of at most `max` VMs that reads input_fd (-1: none). Returns 0 or a logged -errno. */

@@ -151,6 +151,26 @@ static void lower_step_by_step(int resource, const char *line, rlim_t first, rli
 	ck_assert_uint_gt(passed, 0);
 }
 
+/* With as few descriptors as a guest can do with it still hears of the end of its time. */
+START_TEST(test_few_descriptors)
+{
+	unsigned int ran = 0;
+
+	for (rlim_t n = 3; n < 18; n++) {
+		struct limit l = {RLIMIT_NOFILE, n};
+		struct spawn s = {.line = "run --timeout 0.3 @compute -- 1000000000", .prepare = set_limit, .arg = &l};
+		struct outcome o = spawn(&s, "", 0);
+
+		if (o.status == 126) {
+			ran++;
+			assert_complaint(&o, 126, "timed out", NULL, s.line);
+		}
+		outcome_free(&o);
+	}
+	ck_assert_uint_gt(ran, 4);
+}
+END_TEST
+
 static void set_soft_limit(void *arg)
 {
 	struct rlimit r;
@@ -253,7 +273,7 @@ END_TEST
 int main(void)
 {
 	const TTest *const tests[] = {
-		test_no_permission, test_device_is_not_kvm, test_descriptor_limit, test_soft_descriptor_limit, test_memory_limit,
+		test_no_permission, test_device_is_not_kvm, test_descriptor_limit, test_few_descriptors, test_soft_descriptor_limit, test_memory_limit,
 		test_ram_limit, test_thread_limit,
 	};
 
