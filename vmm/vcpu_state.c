@@ -237,9 +237,11 @@ static int get_xsave(struct vcpu *v, struct cpu_state *cs)
 	struct kvm_xsave xsave;
 	int r = kvm_get_xsave(v->fd, &xsave);
 
+	if (r < 0)
+		return r;
 	memcpy(cs->xsave, &xsave, sizeof(cs->xsave));
 	xsave_unpack(cs->xsave);
-	return r;
+	return 0;
 }
 
 static int set_xsave(struct vcpu *v, const struct cpu_state *cs)
